@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Commands: the one thing that front doors and scripts make of their input.
+ * cmd_run() looks the row up, checks arity, role and queue pattern, and calls
+ * the row's function, which parses its arguments and asks the backend.
+ *
+ * Life cycle: the door fills a struct cmd_call and hands it over; done() is
+ * called exactly once, when the whole reply has been written to call->reply,
+ * maybe before cmd_run() returns. argv must live until then. Until done() the
+ * door may call cmd_cancel() (the client is gone); done() is still called.
+ *
+ * Main thread only.
+ */
+#ifndef CMD_CMD_H
+#define CMD_CMD_H
+
+#include "base/err.h"
+#include "cmd/reply.h"
+#include "plugin.h"
+
+enum cmd_role {
+	ROLE_NONE,		/* not authenticated */
+	ROLE_READER,
+	ROLE_PRODUCER,
+	ROLE_WORKER,
+	ROLE_OPERATOR,
+	ROLE_ADMIN
+};
+
+/* What a row demands. PRODUCER and WORKER stand side by side: each includes
+ * READER, and OPERATOR includes both. */
+bool role_allows(enum cmd_role have, enum cmd_role need);
+const char *role_name(enum cmd_role role);
+MUSTCHECK int role_parse(const char *name, size_t len, enum cmd_role *ret);
+
+/* Who is asking: one for each connection, one for each script. */
+struct session {
+	uint64_t id;
+	enum cmd_role role;
+	char *user;			/* token name or "default" */
+	char *name;			/* CLIENT SETNAME */
+	char *addr;			/* for people: "127.0.0.1:5012" */
+	char **patterns;		/* queue globs, NULL: all queues */
+	size_t npatterns;
+	int proto;			/* 2 or 3 */
+	bool monitor;
+	bool close;			/* QUIT: close after the reply */
+	const char *door;		/* "resp", "script" */
+	int64_t since_ms;		/* wall */
+	int64_t last_ms;
+	const char *last_cmd;
+};
+
+struct cmd_row;
+struct cmd_env;				/* what all commands share */
+
+struct cmd_call {
+	/* The door's: */
+	struct cmd_env *env;
+	struct session *who;
+	struct reply *reply;
+	const struct bh_bytes *argv;
+	size_t argc;
+	void (*done)(struct cmd_call *call);
+	void *user;
+	/* The command's: */
+	const struct cmd_row *row;
+	int64_t started_us;
+	void *state;			/* the request under way, or NULL */
+	void (*cancel)(struct cmd_call *call);
+};
+
+typedef void cmd_fn(struct cmd_call *call);
+
+enum cmd_flag {
+	CMD_NOAUTH = 1,			/* before AUTH too */
+	CMD_QUEUE = 2,			/* argv[1] is a queue name */
+	CMD_BLOCKS = 4,			/* may wait for a client's time */
+	CMD_WRITE = 8,			/* refused while shutting down */
+	CMD_FAST = 16,
+	CMD_ADMIN = 32
+};
+
+struct cmd_row {
+	const char *name;		/* "JOB.ADD", "CONFIG" */
+	int arity;			/* with the name; -n: at least n */
+	enum cmd_role role;
+	unsigned flags;			/* enum cmd_flag */
+	cmd_fn *fn;
+	const char *args;		/* synopsis */
+	const char *help;		/* one line */
+};
+
+void cmd_run(struct cmd_call *call);
+void cmd_cancel(struct cmd_call *call);
+
+/* For command functions: the end of a call. */
+void cmd_done(struct cmd_call *call);
+PRINTF(3, 4) void cmd_error(struct cmd_call *call, int code,
+    const char *fmt, ...);
+
+const struct cmd_row *cmd_find(const char *name, size_t len);
+const struct cmd_row *cmd_table(size_t *ret_n);
+
+#endif

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What all commands share, filled once by boot: the backend, the
+ * configuration, and calls upward to parts that lie above this layer.
+ * Main thread only.
+ */
+#ifndef CMD_ENV_H
+#define CMD_ENV_H
+
+#include "base/err.h"
+#include "cmd/cmd.h"
+#include "conf/conf.h"
+#include "conf/tokens.h"
+#include "plugin.h"
+
+/* One loaded (or broken) script, for BELLHOP SCRIPTS. */
+struct script_info {
+	const char *file;
+	const char *queue;		/* "" when it never loaded */
+	const char *version;		/* hash, "" when it never loaded */
+	const char *error;		/* "FILE:LINE: cause", or NULL */
+	int64_t loaded_at;		/* wall ms */
+	int64_t running;		/* handlers at work */
+};
+
+struct cmd_env {
+	const struct bh_backend_ops *ops;
+	void *be;
+	const struct conf *conf;	/* the one in force */
+	struct tokens *tokens;
+	bool draining;			/* new work is answered BUSY */
+	int64_t started_at;		/* wall ms */
+
+	/* Set by boot, NULL in small tests. */
+	void *arg;
+	/* Reads configuration and scripts again; done(ok, report) once, later.
+	 * report: one line for each thing that was loaded or refused. */
+	void (*reload)(void *arg, void (*done)(void *user, bool ok,
+	    const char *report), void *user);
+	void (*shutdown)(void *arg);
+	/* The gates above the backend: no_handler, broken, concurrency. */
+	bool (*handler_gate)(void *arg, struct bh_bytes queue,
+	    struct bh_why *ret);
+	/* The i-th script; false past the end. */
+	bool (*script_at)(void *arg, size_t i, struct script_info *ret);
+	/* Figures of the process for INFO and BELLHOP STATUS. */
+	void (*figures)(void *arg, struct reply *r);
+
+	/* The connections' side, set by the front. */
+	void *front;
+	bool (*client_at)(void *front, size_t i, const struct session **ret);
+	bool (*client_kill)(void *front, uint64_t id);
+};
+
+#endif

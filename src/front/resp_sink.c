@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT */
+#include "front/resp_sink.h"
+
+#include "front/resp_codec.h"
+
+static struct buf *
+out_of(struct reply *r)
+{
+	return ((struct resp_sink *)r)->out;
+}
+
+static void
+sink_simple(struct reply *r, const char *text)
+{
+	resp_put_simple(out_of(r), text);
+}
+
+static void
+sink_error(struct reply *r, int code, const char *text)
+{
+	resp_put_error(out_of(r), err_word(code), text);
+}
+
+static void
+sink_integer(struct reply *r, int64_t v)
+{
+	resp_put_int(out_of(r), v);
+}
+
+static void
+sink_real(struct reply *r, double v)
+{
+	resp_put_double(out_of(r), r->proto, v);
+}
+
+static void
+sink_boolean(struct reply *r, bool v)
+{
+	resp_put_bool(out_of(r), r->proto, v);
+}
+
+static void
+sink_bulk(struct reply *r, const void *data, size_t len)
+{
+	resp_put_bulk(out_of(r), data, len);
+}
+
+static void
+sink_verbatim(struct reply *r, const char *text, size_t len)
+{
+	resp_put_verbatim(out_of(r), r->proto, text, len);
+}
+
+static void
+sink_null(struct reply *r)
+{
+	resp_put_null(out_of(r), r->proto);
+}
+
+static void
+sink_null_array(struct reply *r)
+{
+	resp_put_null_array(out_of(r), r->proto);
+}
+
+static void
+sink_array(struct reply *r, size_t n)
+{
+	resp_put_array(out_of(r), n);
+}
+
+static void
+sink_map(struct reply *r, size_t n)
+{
+	resp_put_map(out_of(r), r->proto, n);
+}
+
+static void
+sink_set(struct reply *r, size_t n)
+{
+	resp_put_set(out_of(r), r->proto, n);
+}
+
+static void
+sink_push(struct reply *r, size_t n)
+{
+	resp_put_push(out_of(r), r->proto, n);
+}
+
+static const struct reply_ops sink_ops = {
+	.simple = sink_simple,
+	.error = sink_error,
+	.integer = sink_integer,
+	.real = sink_real,
+	.boolean = sink_boolean,
+	.bulk = sink_bulk,
+	.verbatim = sink_verbatim,
+	.null = sink_null,
+	.null_array = sink_null_array,
+	.array = sink_array,
+	.map = sink_map,
+	.set = sink_set,
+	.push = sink_push,
+};
+
+static void
+mute_text(struct reply *r UNUSED, const char *text UNUSED)
+{
+}
+
+static void
+mute_error(struct reply *r UNUSED, int code UNUSED, const char *text UNUSED)
+{
+}
+
+static void
+mute_integer(struct reply *r UNUSED, int64_t v UNUSED)
+{
+}
+
+static void
+mute_real(struct reply *r UNUSED, double v UNUSED)
+{
+}
+
+static void
+mute_boolean(struct reply *r UNUSED, bool v UNUSED)
+{
+}
+
+static void
+mute_bulk(struct reply *r UNUSED, const void *data UNUSED, size_t len UNUSED)
+{
+}
+
+static void
+mute_verbatim(struct reply *r UNUSED, const char *text UNUSED,
+    size_t len UNUSED)
+{
+}
+
+static void
+mute_null(struct reply *r UNUSED)
+{
+}
+
+static void
+mute_size(struct reply *r UNUSED, size_t n UNUSED)
+{
+}
+
+static const struct reply_ops mute_ops = {
+	.simple = mute_text,
+	.error = mute_error,
+	.integer = mute_integer,
+	.real = mute_real,
+	.boolean = mute_boolean,
+	.bulk = mute_bulk,
+	.verbatim = mute_verbatim,
+	.null = mute_null,
+	.null_array = mute_null,
+	.array = mute_size,
+	.map = mute_size,
+	.set = mute_size,
+	.push = mute_size,
+};
+
+void
+resp_sink_init(struct resp_sink *s, struct buf *out, int proto)
+{
+	s->reply.ops = &sink_ops;
+	s->reply.proto = proto;
+	s->out = out;
+}
+
+void
+resp_sink_mute(struct resp_sink *s)
+{
+	s->reply.ops = &mute_ops;
+}
