@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The shapes that Bellhop's backends share with the rest, and the only header
+ * that a plugin sees. It includes standard headers alone and sits below every
+ * layer, so anyone may include it.
+ *
+ * ABI changes: 0 (before the first release: no promise).
+ *
+ * Threads: everything here belongs to the main thread.
+ */
+#ifndef BELLHOP_PLUGIN_H
+#define BELLHOP_PLUGIN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define BH_ABI 0
+
+/* Every error that a client can see: name, RESP word, HTTP status, meaning. */
+#define BH_ERRORS(X)                                                         \
+	X(BH_E_ERR, "ERR", 400, "syntax error or unknown command")           \
+	X(BH_E_BADARG, "BADARG", 400, "an argument is malformed")            \
+	X(BH_E_NOTFOUND, "NOTFOUND", 404, "no such job")                     \
+	X(BH_E_CONFLICT, "CONFLICT", 409, "the job's state forbids it")      \
+	X(BH_E_STALE, "STALE", 409, "the token no longer holds the job")     \
+	X(BH_E_QUEUEFULL, "QUEUEFULL", 429, "the queue is full")             \
+	X(BH_E_TOOBIG, "TOOBIG", 413, "larger than the limit")               \
+	X(BH_E_DISKFULL, "DISKFULL", 507, "the disk budget is used up")      \
+	X(BH_E_BACKEND, "BACKEND", 503, "the backend is away")               \
+	X(BH_E_NOAUTH, "NOAUTH", 401, "authentication is required")          \
+	X(BH_E_WRONGPASS, "WRONGPASS", 401, "the token is not valid")        \
+	X(BH_E_NOPERM, "NOPERM", 403, "the role does not allow it")          \
+	X(BH_E_NOPROTO, "NOPROTO", 400, "no such protocol version")          \
+	X(BH_E_BUSY, "BUSY", 503, "shutting down")                           \
+	X(BH_E_IO, "ERR", 500, "storage failed, the outcome is unknown")     \
+	X(BH_E_CANCELED, "ERR", 499, "the caller went away")
+
+enum bh_error_code {
+	BH_OK,
+#define X(name, word, http, text) name,
+	BH_ERRORS(X)
+#undef X
+	BH_E_COUNT
+};
+
+/* A counted string that its owner keeps alive as the comment there says. */
+struct bh_bytes {
+	const char *data;
+	size_t len;
+};
+
+enum bh_job_state {
+	BH_WAITING,
+	BH_DELAYED,
+	BH_ACTIVE,
+	BH_COMPLETED,
+	BH_FAILED,
+	BH_STATES
+};
+
+enum bh_backoff_type { BH_BACKOFF_FIXED, BH_BACKOFF_EXPONENTIAL };
+enum bh_unique_mode { BH_UNIQUE_KEEP, BH_UNIQUE_REPLACE, BH_UNIQUE_FOLLOW };
+
+/* What an adder may say about a job. -1 (or an empty string) means "not said":
+ * the queue's, the script's or the built-in default holds when it starts.
+ * bh_job_opts_init() says nothing at all. */
+struct bh_job_opts {
+	int64_t delay_ms;
+	int64_t at;			/* wall ms; excludes delay_ms */
+	int64_t expires_ms;		/* counted from run_at */
+	int64_t timeout_ms;
+	int64_t lease_ms;
+	int64_t retain_ms;
+	int64_t unique_ttl_ms;
+	int64_t backoff_ms;
+	int64_t backoff_max_ms;
+	double backoff_factor;
+	double backoff_jitter;		/* 0..1 */
+	int32_t attempts;
+	int32_t max_stalled;
+	int8_t priority;		/* 0..9, 0 first */
+	int8_t backoff_type;		/* enum bh_backoff_type */
+	int8_t unique_mode;		/* enum bh_unique_mode */
+	struct bh_bytes group;
+	struct bh_bytes unique;
+};
+
+static inline void
+bh_job_opts_init(struct bh_job_opts *o)
+{
+	*o = (struct bh_job_opts){
+	    .delay_ms = -1, .at = -1, .expires_ms = -1, .timeout_ms = -1,
+	    .lease_ms = -1, .retain_ms = -1, .unique_ttl_ms = -1,
+	    .backoff_ms = -1, .backoff_max_ms = -1, .backoff_factor = -1,
+	    .backoff_jitter = -1, .attempts = -1, .max_stalled = -1,
+	    .priority = -1, .backoff_type = -1, .unique_mode = -1};
+}
+
+struct bh_job_error {
+	int32_t attempt;
+	int64_t at;			/* wall ms */
+	struct bh_bytes message;
+	struct bh_bytes version;	/* of the script, empty for workers */
+};
+
+/* A job as others see it. A time of 0 and a string whose data is NULL are
+ * absent. All of it belongs to the backend and lasts until the callback that
+ * got it returns. */
+struct bh_job {
+	int64_t id;
+	struct bh_bytes queue;
+	enum bh_job_state state;
+	struct bh_bytes payload;
+	struct bh_bytes group;
+	struct bh_bytes unique;
+	int32_t priority;
+	int32_t attempt;
+	int32_t attempts;
+	int32_t error_count;
+	int32_t stalled;
+	const struct bh_job_error *errors;
+	size_t nerrors;
+	int64_t run_at, expires_at, created_at, started_at, finished_at;
+	int64_t lease_until;
+	int64_t timeout_ms;		/* of one try, resolved */
+	struct bh_bytes progress;
+	struct bh_bytes result;
+	struct bh_bytes error;		/* why it failed */
+	struct bh_bytes origin;		/* "queue:id" of a dead letter's job */
+	uint64_t token;			/* job_reserve only, else 0 */
+};
+
+#define BH_ERROR_TEXT 240
+
+/*
+ * The asynchronous contract. The caller allocates a request that begins with
+ * struct bh_req, fills it, and leaves it alone until done() is called: exactly
+ * once, never before the verb returns, and not before everything the answer
+ * shows is committed. Input strings must live as long. In done() the results
+ * may be read; afterwards the request is the caller's again (it may be freed
+ * inside done()). status is BH_OK or an error code, with a sentence in text.
+ */
+struct bh_req;
+typedef void bh_done_fn(struct bh_req *req);
+
+struct bh_req {
+	bh_done_fn *done;
+	void *user;
+	int status;
+	char text[BH_ERROR_TEXT];
+	/* The backend's while the request is under way. */
+	struct {
+		struct bh_req *next;
+		struct bh_req **pprev;
+		uint64_t lsn;
+		void *state;
+		uint32_t waits;
+		uint32_t kind;
+	} priv;
+};
+
+/* job_put: one job for each payload, all or none. */
+struct bh_put {
+	struct bh_req req;
+	struct bh_bytes queue;
+	const struct bh_bytes *payloads;
+	size_t npayloads;
+	struct bh_job_opts opts;
+	int64_t *ids;			/* out: room for npayloads */
+	bool duplicate;			/* out: unique found a living job */
+	enum bh_job_state state;	/* out: of the last one */
+};
+
+/* job_reserve: claims up to count jobs of the queues; waits when there is
+ * none. handler marks the daemon's own Lua handlers: their jobs come back at
+ * once when the daemon dies, and budget (may be NULL) is a number of free
+ * slots that several requests share: each claim takes one. */
+struct bh_reserve {
+	struct bh_req req;
+	const struct bh_bytes *queues;
+	size_t nqueues;
+	uint32_t count;
+	int64_t block_ms;		/* -1 do not wait, 0 for ever */
+	int64_t lease_ms;		/* -1 the job's own or the default */
+	struct bh_bytes worker;		/* a name for people, may be empty */
+	bool handler;
+	uint32_t *budget;
+	struct bh_job *jobs;		/* out */
+	size_t njobs;			/* out: 0 when the wait was in vain */
+};
+
+enum bh_outcome { BH_DONE, BH_FAIL, BH_RELEASE };
+
+/* job_finish: ends an attempt. BH_RELEASE gives the start back. */
+struct bh_finish {
+	struct bh_req req;
+	int64_t id;
+	uint64_t token;
+	enum bh_outcome outcome;
+	struct bh_bytes result;		/* BH_DONE; data NULL for none */
+	struct bh_bytes message;	/* BH_FAIL */
+	struct bh_bytes version;	/* script hash, or empty */
+	int64_t delay_ms;		/* -1: back-off (FAIL), none (RELEASE) */
+	bool final;			/* BH_FAIL: no further try */
+	enum bh_job_state state;	/* out */
+};
+
+/* job_extend: a longer lease, news of the progress, or both. */
+struct bh_extend {
+	struct bh_req req;
+	int64_t id;
+	uint64_t token;
+	int64_t lease_ms;		/* from now; -1 leaves it */
+	struct bh_bytes progress;	/* data NULL leaves it */
+};
+
+/* Why a job is not running: the first gate that holds it. */
+enum bh_gate {
+	BH_GATE_NONE,			/* nothing holds it */
+	BH_GATE_STATE,			/* active, completed or failed */
+	BH_GATE_PAUSED,
+	BH_GATE_HELD,
+	BH_GATE_DELAYED,
+	BH_GATE_RATE,
+	BH_GATE_GROUP,
+	BH_GATE_CONCURRENCY,
+	BH_GATE_MAX_ACTIVE,
+	BH_GATE_NO_HANDLER,
+	BH_GATE_BROKEN,
+	BH_GATE_UNIQUE,
+	BH_GATE_BACKEND
+};
+
+struct bh_why {
+	enum bh_gate gate;
+	int64_t until;			/* wall ms, 0 unknown */
+	int64_t ahead;			/* id of the job that is in the way */
+	enum bh_job_state state;
+	char text[400];
+};
+
+/* job_get: one job; wait_ms (-1 no, 0 for ever) waits until it is completed
+ * or failed, and answers none when it is not by then. With why set, only that
+ * is filled. */
+struct bh_get {
+	struct bh_req req;
+	int64_t id;
+	int64_t wait_ms;
+	struct bh_why *why;		/* in: where to, or NULL */
+	struct bh_job *job;		/* out: NULL if there is none */
+};
+
+/* job_list: a page of one queue's jobs in one state, by id. */
+struct bh_list {
+	struct bh_req req;
+	struct bh_bytes queue;
+	enum bh_job_state state;
+	int64_t cursor;			/* 0 starts; out: 0 ended */
+	uint32_t count;
+	bool reverse;
+	uint64_t fingerprint;		/* failed only, 0 any */
+	struct bh_job *jobs;		/* out */
+	size_t njobs;			/* out */
+};
+
+enum bh_job_action {
+	BH_JOB_RETRY,			/* failed to waiting */
+	BH_JOB_REMOVE,
+	BH_JOB_PROMOTE,			/* delayed to waiting */
+	BH_JOB_UPDATE,			/* text is the new payload */
+	BH_JOB_CANCEL			/* text is the reason */
+};
+
+struct bh_alter {
+	struct bh_req req;
+	int64_t id;
+	enum bh_job_action action;
+	bool fresh;			/* RETRY: forget the steps */
+	struct bh_bytes arg;
+};
+
+struct bh_queue_stats {
+	struct bh_bytes name;
+	int64_t count[BH_STATES];
+	bool paused;
+	int64_t paused_at;
+	struct bh_bytes paused_by;
+	int64_t held_until;		/* 0 not held */
+	struct bh_bytes held_reason;
+	int64_t oldest_waiting_ms;
+	int64_t processed_total, failed_total, stalled_total;
+	int64_t p50_ms, p95_ms, p99_ms;
+};
+
+struct bh_error_group {
+	uint64_t fingerprint;
+	int64_t count;
+	int64_t first_at, last_at;
+	int64_t sample_id;
+	struct bh_bytes text;
+};
+
+/* queue_stats: of one queue, or of all when queue is empty. With errors set,
+ * the fingerprints of that queue's failed jobs instead, most frequent first. */
+struct bh_stats {
+	struct bh_req req;
+	struct bh_bytes queue;
+	bool errors;
+	struct bh_queue_stats *queues;	/* out */
+	size_t nqueues;
+	struct bh_error_group *groups;	/* out */
+	size_t ngroups;
+};
+
+enum bh_queue_action {
+	BH_QUEUE_PAUSE,
+	BH_QUEUE_RESUME,		/* ends a hold too */
+	BH_QUEUE_HOLD,			/* until now + ms */
+	BH_QUEUE_RETRY,			/* its failed jobs, in slices */
+	BH_QUEUE_PURGE			/* one state, in slices */
+};
+
+struct bh_queue_alter {
+	struct bh_req req;
+	struct bh_bytes queue;
+	enum bh_queue_action action;
+	struct bh_bytes by;		/* PAUSE: who */
+	struct bh_bytes reason;		/* HOLD */
+	int64_t hold_ms;
+	enum bh_job_state state;	/* PURGE */
+	uint64_t fingerprint;		/* RETRY, PURGE failed: 0 any */
+	int64_t count;			/* out: jobs touched */
+};
+
+/* A script's on_completed, on_failed or on_stalled that is owed: recorded with
+ * the change of state, offered until callback_done(), also after a restart. */
+enum bh_callback_kind { BH_ON_COMPLETED, BH_ON_FAILED, BH_ON_STALLED };
+
+struct bh_callback {
+	int64_t id;			/* of the callback, not of the job */
+	enum bh_callback_kind kind;
+	struct bh_bytes queue;
+	int64_t job;
+	int32_t attempt;
+	struct bh_bytes payload;
+	struct bh_bytes result;		/* ON_COMPLETED */
+	struct bh_bytes error;		/* ON_FAILED, ON_STALLED */
+};
+
+/* What the backend tells the handler host, from inside turn_end(). Strings
+ * last until the call returns. */
+struct bh_events {
+	/* JOB.CANCEL of a job that a Lua handler holds: ask it to stop, end
+	 * it, then job_finish() with BH_FAIL. */
+	void (*cancelled)(void *arg, int64_t id, uint64_t token,
+	    struct bh_bytes reason);
+	void (*callback)(void *arg, const struct bh_callback *cb);
+};
+
+/* What the backend tells about itself. */
+struct bh_health {
+	const char *type;		/* "embedded" */
+	bool accepting;			/* new work is taken */
+	char text[200];			/* why not, or what is noteworthy */
+	int64_t db_bytes, wal_bytes, disk_limit;
+	int64_t commits_total, commit_rows_total;
+	int64_t commit_p50_us, commit_p99_us;
+	int64_t jobs_memory_bytes;
+};
+
+/*
+ * A backend: at most 16 verbs beside the life cycle. Every verb follows the
+ * asynchronous contract above; be is what open() gave.
+ */
+struct bh_backend_ops {
+	const char *name;
+
+	void (*job_put)(void *be, struct bh_put *r);
+	void (*job_reserve)(void *be, struct bh_reserve *r);
+	void (*job_finish)(void *be, struct bh_finish *r);
+	void (*job_extend)(void *be, struct bh_extend *r);
+	void (*job_get)(void *be, struct bh_get *r);
+	void (*job_list)(void *be, struct bh_list *r);
+	void (*job_alter)(void *be, struct bh_alter *r);
+	void (*queue_stats)(void *be, struct bh_stats *r);
+	void (*queue_alter)(void *be, struct bh_queue_alter *r);
+
+	/* Ends a waiting job_reserve or job_get: its done() is called with
+	 * BH_E_CANCELED, later. No-op when the answer is already on its way;
+	 * claimed jobs are released then if the caller says so by finishing
+	 * them. */
+	void (*cancel)(void *be, struct bh_req *req);
+
+	/* One turn of the loop, in two halves. begin: take what has been
+	 * committed or read, do what is due. end: serve waiting callers, hand
+	 * the turn's changes to the disk, call done() of what is ready.
+	 * end answers with the mono ms of the next thing due, INT64_MAX none. */
+	void (*turn_begin)(void *be, int64_t wall_ms, int64_t mono_ms);
+	int64_t (*turn_end)(void *be);
+
+	/* Who hears of events; offers all owed callbacks again. */
+	void (*listen)(void *be, const struct bh_events *events, void *arg);
+	/* This callback has run (or nobody wants it any more). */
+	void (*callback_done)(void *be, int64_t id);
+
+	/* Queue options have changed (configuration or scripts). */
+	void (*options_changed)(void *be);
+	void (*health)(void *be, struct bh_health *ret);
+	/* Stops handing out jobs; requests still end. */
+	void (*drain)(void *be);
+	/* True when nothing is waiting for the disk. */
+	bool (*idle)(void *be);
+	/* Every request under way is ended with BH_E_CANCELED first. */
+	void (*close)(void *be);
+};
+
+#endif
