@@ -108,7 +108,7 @@ check_plain()
 			printf '%s: ok\n' "$test"
 		fi
 	done
-	for test in $(list pytest); do
+	for test in $(list blackbox); do
 		show_pytest "$dir" "$test"
 	done
 }
@@ -204,7 +204,7 @@ check_all()
 	check_shell
 	say "tests again, under sanitizers"
 	check_sanitized asan 'ASan + UBSan' \
-	    "$(list cmocka) $(list pytest)" \
+	    "$(list cmocka) $(list blackbox)" \
 	    --enable-sanitize=address,undefined CFLAGS='-O1 -g'
 	check_sanitized tsan TSan "$(list cmocka)" \
 	    --enable-sanitize=thread CFLAGS='-O1 -g'
