@@ -14,6 +14,8 @@
 #ifndef CMD_CMD_H
 #define CMD_CMD_H
 
+#include <stdbool.h>
+
 #include "base/err.h"
 #include "cmd/reply.h"
 #include "plugin.h"
@@ -33,21 +35,26 @@ bool role_allows(enum cmd_role have, enum cmd_role need);
 const char *role_name(enum cmd_role role);
 MUSTCHECK int role_parse(const char *name, size_t len, enum cmd_role *ret);
 
+enum reply_mode { REPLY_ON, REPLY_OFF, REPLY_SKIP };
+
 /* Who is asking: one for each connection, one for each script. */
 struct session {
 	uint64_t id;
 	enum cmd_role role;
+	enum cmd_role door_role;	/* without a token; RESET goes there */
 	char *user;			/* token name or "default" */
-	char *name;			/* CLIENT SETNAME */
+	char *name;			/* CLIENT SETNAME, or NULL */
+	char *lib_name, *lib_ver;	/* CLIENT SETINFO, or NULL */
 	char *addr;			/* for people: "127.0.0.1:5012" */
 	char **patterns;		/* queue globs, NULL: all queues */
 	size_t npatterns;
 	int proto;			/* 2 or 3 */
+	enum reply_mode replies;	/* CLIENT REPLY, for the next calls */
 	bool monitor;
 	bool close;			/* QUIT: close after the reply */
 	const char *door;		/* "resp", "script" */
 	int64_t since_ms;		/* wall */
-	int64_t last_ms;
+	int64_t last_us;		/* of clock_mono_us() */
 	const char *last_cmd;
 };
 
@@ -63,9 +70,12 @@ struct cmd_call {
 	size_t argc;
 	void (*done)(struct cmd_call *call);
 	void *user;
+	bool late;			/* it came after the shutdown began */
 	/* The command's: */
 	const struct cmd_row *row;
 	int64_t started_us;
+	bool waits;			/* it may take a client's time to end */
+	bool canceled;
 	void *state;			/* the request under way, or NULL */
 	void (*cancel)(struct cmd_call *call);
 };
@@ -76,7 +86,7 @@ enum cmd_flag {
 	CMD_NOAUTH = 1,			/* before AUTH too */
 	CMD_QUEUE = 2,			/* argv[1] is a queue name */
 	CMD_BLOCKS = 4,			/* may wait for a client's time */
-	CMD_WRITE = 8,			/* refused while shutting down */
+	CMD_WRITE = 8,			/* changes something */
 	CMD_FAST = 16,
 	CMD_ADMIN = 32
 };
@@ -98,6 +108,9 @@ void cmd_cancel(struct cmd_call *call);
 void cmd_done(struct cmd_call *call);
 PRINTF(3, 4) void cmd_error(struct cmd_call *call, int code,
     const char *fmt, ...);
+
+/* True when argument i of this call is a secret that no log may show. */
+bool cmd_is_secret(const struct cmd_call *call, size_t i);
 
 const struct cmd_row *cmd_find(const char *name, size_t len);
 const struct cmd_row *cmd_table(size_t *ret_n);

@@ -23,6 +23,14 @@ struct script_info {
 	int64_t running;		/* handlers at work */
 };
 
+struct slowlog;
+
+/* Since the start; the front counts connections. */
+struct cmd_stats {
+	int64_t commands, errors;
+	int64_t connections, rejected;
+};
+
 struct cmd_env {
 	const struct bh_backend_ops *ops;
 	void *be;
@@ -43,13 +51,23 @@ struct cmd_env {
 	    struct bh_why *ret);
 	/* The i-th script; false past the end. */
 	bool (*script_at)(void *arg, size_t i, struct script_info *ret);
-	/* Figures of the process for INFO and BELLHOP STATUS. */
+	/* Figures of the process for INFO and BELLHOP STATUS: one map of
+	 * names to plain values. */
 	void (*figures)(void *arg, struct reply *r);
 
 	/* The connections' side, set by the front. */
 	void *front;
 	bool (*client_at)(void *front, size_t i, const struct session **ret);
 	bool (*client_kill)(void *front, uint64_t id);
+	/* Shows a call to the sessions that watch; called while monitors. */
+	void (*monitor)(void *front, const struct cmd_call *call);
+	size_t monitors;
+
+	struct cmd_stats stats;
+	struct slowlog *slowlog;	/* made by the first slow command */
 };
+
+/* Frees what commands have kept in it; the rest is boot's. */
+void cmd_env_done(struct cmd_env *env);
 
 #endif

@@ -42,5 +42,9 @@ void reply_ok(struct reply *r);
 void reply_str(struct reply *r, const char *s);		/* bulk */
 void reply_bytes(struct reply *r, struct bh_bytes b);	/* NULL data: null */
 void reply_id(struct reply *r, int64_t id);		/* decimal bulk */
+void reply_hex(struct reply *r, uint64_t v);		/* 16 digits, bulk */
+/* One pair of a map. */
+void reply_pair_int(struct reply *r, const char *name, int64_t v);
+void reply_pair_str(struct reply *r, const char *name, const char *v);
 
 #endif
