@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the engine tells the disk: plain records, each one small change of the
+ * database. Records of one batch are applied in order in one transaction.
+ *
+ * Every string is a struct bh_bytes. When a record has an owner, its strings
+ * live in it until the batch is durable (the journal then gives the owner back
+ * through journal_config.release). Without an owner journal_append() copies
+ * them.
+ *
+ * Times are wall ms; 0 stands for NULL where a column may be NULL.
+ */
+#ifndef JOURNAL_REC_H
+#define JOURNAL_REC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "plugin.h"
+
+enum jrec_kind {
+	JR_VOID,		/* taken back before it was written */
+	JR_JOB_INSERT,
+	JR_JOB_SET,		/* the numbers of a living job */
+	JR_JOB_FINISH,		/* to completed or failed, kept */
+	JR_JOB_REVIVE,		/* failed to living */
+	JR_JOB_DELETE,		/* with its lease and errors */
+	JR_JOB_PAYLOAD,
+	JR_JOB_PROGRESS,
+	JR_LEASE,		/* the job becomes active */
+	JR_LEASE_EXTEND,
+	JR_LEASE_END,		/* the job is active no more */
+	JR_ERROR,		/* one more line of the history */
+	JR_QUEUE,		/* new, paused, held, resumed */
+	JR_QUEUE_TOTALS,
+	JR_CALLBACK,		/* a script's on_* is owed */
+	JR_CALLBACK_DONE,
+	JR_NEXT_ID,		/* the first job id that was never given */
+	JR_KINDS
+};
+
+/* What a stored job's state column says; the finer state of a living job
+ * follows from its lease and its run_at. */
+enum jrec_state { JSTATE_LIVE, JSTATE_COMPLETED, JSTATE_FAILED };
+
+struct jrec {
+	uint8_t kind;		/* enum jrec_kind */
+	int64_t id;		/* job; queue for JR_QUEUE*; callback; next id */
+	void *owner;
+	union {
+		struct {
+			int64_t queue;		/* queue id, written before */
+			int64_t created_at;
+			int64_t run_at;
+			int64_t expires_at;
+			int64_t unique_until;	/* wall, 0: with the job */
+			int64_t line_at;	/* grouped: place in line */
+			int64_t after;		/* FOLLOW: the active job */
+			bool wall;		/* run_at follows the clock */
+			const struct bh_job_opts *opts;	/* in owner */
+			struct bh_bytes payload;
+			struct bh_bytes origin;
+		} insert;
+		struct {	/* SET, REVIVE */
+			int64_t run_at;
+			int64_t line_at;
+			int64_t started_at;	/* of the last start */
+			int64_t unique_until;
+			int64_t after;
+			int32_t attempt;
+			int32_t error_count;
+			int32_t stalled;
+			bool wall;
+		} set;
+		struct {
+			uint8_t state;		/* enum jrec_state */
+			int64_t started_at;
+			int64_t finished_at;
+			int32_t attempt;
+			int32_t error_count;
+			int32_t stalled;
+			uint64_t fingerprint;
+			struct bh_bytes result;
+			struct bh_bytes error;
+		} finish;
+		struct {
+			bool leased;		/* may have a lease row */
+			bool errors;		/* may have error rows */
+		} del;
+		struct bh_bytes text;		/* PAYLOAD, PROGRESS */
+		struct {
+			int32_t attempt;
+			bool handler;
+			uint64_t token;
+			int64_t started_at;
+			int64_t until;
+			struct bh_bytes worker;
+		} lease;
+		int64_t until;			/* LEASE_EXTEND */
+		struct {
+			int32_t n;		/* 1, 2, …: how many so far */
+			int32_t attempt;
+			int64_t at;
+			struct bh_bytes message;
+			struct bh_bytes version;
+		} error;
+		struct {
+			struct bh_bytes name;
+			int64_t paused_at;
+			struct bh_bytes paused_by;
+			int64_t held_until;
+			struct bh_bytes held_reason;
+		} queue;
+		struct {
+			int64_t processed, failed, stalled;
+		} totals;
+		struct {
+			int64_t queue;		/* queue id */
+			uint8_t kind;		/* enum bh_callback_kind */
+			int64_t job;
+			int32_t attempt;
+			struct bh_bytes payload, result, error;
+		} callback;
+	} u;
+};
+
+/* What recovery tells, in this order: next id, queues, jobs by id, leases,
+ * callbacks. Strings last until the call returns. */
+struct jqueue_row {
+	int64_t id;
+	struct bh_bytes name;
+	int64_t paused_at;
+	struct bh_bytes paused_by;
+	int64_t held_until;
+	struct bh_bytes held_reason;
+	int64_t processed, failed, stalled;
+};
+
+struct jjob_row {
+	int64_t id;
+	int64_t queue;
+	uint8_t state;			/* enum jrec_state */
+	int8_t priority;
+	bool wall;
+	int32_t attempt, error_count, stalled;
+	int64_t run_at, line_at, expires_at, finished_at;
+	int64_t unique_until, after;
+	int64_t retain_ms;		/* -1 not said */
+	uint64_t fingerprint;
+	struct bh_bytes group, unique;
+};
+
+struct jlease_row {
+	int64_t id;
+	int32_t attempt;
+	bool handler;
+	uint64_t token;
+	int64_t started_at, until;
+	int64_t lease_ms;		/* the job's own option, -1 */
+	int32_t max_stalled;		/* the job's own option, -1 */
+	struct bh_bytes worker;
+};
+
+/* A callback row is a bh_callback whose queue string is empty. */
+struct jvisitor {
+	void (*next_id)(void *arg, int64_t id);
+	void (*queue)(void *arg, const struct jqueue_row *row);
+	void (*job)(void *arg, const struct jjob_row *row);
+	void (*lease)(void *arg, const struct jlease_row *row);
+	void (*callback)(void *arg, int64_t queue,
+	    const struct bh_callback *row);
+};
+
+/* A whole stored job, as a read finds it. One allocation with its strings. */
+struct jbody {
+	int64_t id;
+	bool found;
+	uint8_t state;			/* enum jrec_state */
+	int64_t queue;
+	int64_t created_at, run_at, expires_at, started_at, finished_at;
+	struct bh_job_opts opts;	/* group and unique inside */
+	struct bh_bytes payload, origin, progress, result, error;
+	struct bh_job_error *errors;
+	size_t nerrors;
+};
+
+#endif

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT */
+#include "journal/recover.h"
+
+#include <stdlib.h>
+
+#include "base/xalloc.h"
+#include "journal/batch.h"
+#include "journal/db.h"
+
+/* One pass of recovery: each row of a statement goes to a function. */
+struct pass {
+	sqlite3 *db;
+	const struct jvisitor *v;
+	void *arg;
+	struct err *e;
+	int64_t *queues;		/* ascending ids */
+	size_t nqueues;
+	int64_t last_id;		/* of the jobs */
+	int64_t last_queue;		/* known to exist */
+};
+
+typedef int row_fn(struct pass *p, sqlite3_stmt *s);
+
+static struct bh_bytes
+text(sqlite3_stmt *s, int at)
+{
+	struct bh_bytes v = {0};
+
+	if (sqlite3_column_type(s, at) == SQLITE_NULL)
+		return v;
+	v.data = sqlite3_column_blob(s, at);
+	v.len = (size_t)sqlite3_column_bytes(s, at);
+	if (!v.data)		/* SQLite's empty string has no address */
+		v.data = "";
+	return v;
+}
+
+static int64_t
+opt(sqlite3_stmt *s, int at)
+{
+	return sqlite3_column_type(s, at) == SQLITE_NULL ? -1 :
+	    sqlite3_column_int64(s, at);
+}
+
+static int
+damaged(struct pass *p, int64_t id, const char *what)
+{
+	return err_set(p->e, BH_E_IO, "%s: the database is damaged (job %lld: "
+	    "%s); keep the file and restore a backup: bellhopctl restore FILE",
+	    sqlite3_db_filename(p->db, "main"), (long long)id, what);
+}
+
+/* Gives each row to fn. Returns 0, or -1 with a sentence. */
+static int
+each(struct pass *p, const char *sql, row_fn *fn)
+{
+	sqlite3_stmt *s = NULL;
+	int ret = 0;
+	int rc = sqlite3_prepare_v2(p->db, sql, -1, &s, NULL);
+
+	if (rc == SQLITE_OK)
+		while (ret == 0 && (rc = sqlite3_step(s)) == SQLITE_ROW)
+			ret = fn(p, s);
+	if (ret == 0 && rc != SQLITE_DONE)
+		ret = db_fail(p->e, p->db, rc);
+	sqlite3_finalize(s);
+	return ret;
+}
+
+static int
+on_next_id(struct pass *p, sqlite3_stmt *s)
+{
+	p->v->next_id(p->arg, sqlite3_column_int64(s, 0));
+	return 0;
+}
+
+static int
+on_queue(struct pass *p, sqlite3_stmt *s)
+{
+	struct jqueue_row q = {
+	    .id = sqlite3_column_int64(s, 0),
+	    .name = text(s, 1),
+	    .paused_at = sqlite3_column_int64(s, 2),
+	    .paused_by = text(s, 3),
+	    .held_until = sqlite3_column_int64(s, 4),
+	    .held_reason = text(s, 5),
+	    .processed = sqlite3_column_int64(s, 6),
+	    .failed = sqlite3_column_int64(s, 7),
+	    .stalled = sqlite3_column_int64(s, 8),
+	};
+
+	if (p->nqueues % 64 == 0)
+		p->queues = xrealloc(p->queues,
+		    (p->nqueues + 64) * sizeof(*p->queues));
+	p->queues[p->nqueues++] = q.id;
+	p->v->queue(p->arg, &q);
+	return 0;
+}
+
+static bool
+queue_exists(struct pass *p, int64_t queue)
+{
+	if (queue == p->last_queue)
+		return true;
+	if (!bsearch(&queue, p->queues, p->nqueues, sizeof(queue),
+	    batch_id_cmp))
+		return false;
+	p->last_queue = queue;
+	return true;
+}
+
+static int
+on_job(struct pass *p, sqlite3_stmt *s)
+{
+	struct jjob_row j = {
+	    .id = sqlite3_column_int64(s, 0),
+	    .queue = sqlite3_column_int64(s, 1),
+	    .state = (uint8_t)sqlite3_column_int(s, 2),
+	    .priority = (int8_t)opt(s, 3),
+	    .attempt = sqlite3_column_int(s, 4),
+	    .error_count = sqlite3_column_int(s, 5),
+	    .stalled = sqlite3_column_int(s, 6),
+	    .wall = sqlite3_column_int(s, 7) != 0,
+	    .run_at = sqlite3_column_int64(s, 8),
+	    .line_at = sqlite3_column_int64(s, 9),
+	    .expires_at = sqlite3_column_int64(s, 10),
+	    .finished_at = sqlite3_column_int64(s, 11),
+	    .unique_until = sqlite3_column_int64(s, 12),
+	    .after = sqlite3_column_int64(s, 13),
+	    .retain_ms = opt(s, 14),
+	    .fingerprint = (uint64_t)sqlite3_column_int64(s, 15),
+	    .group = text(s, 16),
+	    .unique = text(s, 17),
+	};
+
+	/* What a scan sees for nothing of a tree that is out of order. */
+	if (j.id <= p->last_id)
+		return damaged(p, j.id, "out of order");
+	if (!queue_exists(p, j.queue))
+		return damaged(p, j.id, "its queue does not exist");
+	p->last_id = j.id;
+	p->v->job(p->arg, &j);
+	return 0;
+}
+
+static int
+on_lease(struct pass *p, sqlite3_stmt *s)
+{
+	struct jlease_row l = {
+	    .id = sqlite3_column_int64(s, 0),
+	    .attempt = sqlite3_column_int(s, 1),
+	    .token = (uint64_t)sqlite3_column_int64(s, 2),
+	    .handler = sqlite3_column_int(s, 3) != 0,
+	    .started_at = sqlite3_column_int64(s, 4),
+	    .until = sqlite3_column_int64(s, 5),
+	    .worker = text(s, 6),
+	    .lease_ms = opt(s, 7),
+	    .max_stalled = (int32_t)opt(s, 8),
+	};
+
+	if (sqlite3_column_type(s, 9) == SQLITE_NULL)
+		return damaged(p, l.id, "leased, but it does not exist");
+	if (sqlite3_column_int(s, 9) != JSTATE_LIVE)
+		return damaged(p, l.id, "leased, but it has ended");
+	p->v->lease(p->arg, &l);
+	return 0;
+}
+
+static int
+on_callback(struct pass *p, sqlite3_stmt *s)
+{
+	struct bh_callback c = {
+	    .id = sqlite3_column_int64(s, 0),
+	    .kind = (enum bh_callback_kind)sqlite3_column_int(s, 2),
+	    .job = sqlite3_column_int64(s, 3),
+	    .attempt = sqlite3_column_int(s, 4),
+	    .payload = text(s, 5),
+	    .result = text(s, 6),
+	    .error = text(s, 7),
+	};
+
+	p->v->callback(p->arg, sqlite3_column_int64(s, 1), &c);
+	return 0;
+}
+
+static const struct {
+	const char *sql;
+	row_fn *fn;
+} passes[] = {
+	{"SELECT max(next_id, ifnull((SELECT max(id) FROM job), 0) + 1)"
+	    " FROM meta", on_next_id},
+	{"SELECT id, name, paused_at, paused_by, held_until, held_reason,"
+	    " processed, failed, stalled FROM queue ORDER BY id", on_queue},
+	/* Columns in the order of the row, so that each is decoded once. */
+	{"SELECT id, queue, state, priority, attempt, error_count, stalled,"
+	    " wall, run_at, line_at, expires_at, finished_at, unique_until,"
+	    " follows, retain_ms, fingerprint, group_key, unique_key"
+	    " FROM job NOT INDEXED ORDER BY id", on_job},
+	{"SELECT l.id, l.attempt, l.token, l.handler, l.started_at, l.until,"
+	    " l.worker, j.lease_ms, j.max_stalled, j.state"
+	    " FROM lease AS l LEFT JOIN job AS j ON j.id = l.id ORDER BY l.id",
+	    on_lease},
+	{"SELECT id, queue, kind, job, attempt, payload, result, error"
+	    " FROM callback ORDER BY id", on_callback},
+};
+
+int
+recover_all(sqlite3 *db, const struct jvisitor *v, void *arg, struct err *e)
+{
+	struct pass p = {.db = db, .v = v, .arg = arg, .e = e};
+	size_t i;
+	int ret = 0;
+
+	for (i = 0; ret == 0 && i < nitems(passes); i++)
+		ret = each(&p, passes[i].sql, passes[i].fn);
+	free(p.queues);
+	return ret;
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+#include "journal/schema.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "base/xalloc.h"
+#include "journal/db.h"
+
+/* The way from each older version: rows {1, "ALTER TABLE …"}, {2, …}, ended
+ * by a row without SQL. Version 1 has no elder. */
+static const struct schema_step steps[] = {
+	{0, NULL},
+};
+
+/* Runs sql and says which version the file has then, in one transaction. */
+static int
+change(sqlite3 *db, const char *sql, int version, struct err *e)
+{
+	char *mark = xasprintf("PRAGMA application_id = %d;"
+	    "PRAGMA user_version = %d;", SCHEMA_APPLICATION_ID, version);
+	int rc = db_exec(db, "BEGIN IMMEDIATE");
+
+	if (rc == SQLITE_OK)
+		rc = db_exec(db, sql);
+	if (rc == SQLITE_OK)
+		rc = db_exec(db, mark);
+	if (rc == SQLITE_OK)
+		rc = db_exec(db, "COMMIT");
+	free(mark);
+	if (rc == SQLITE_OK)
+		return 0;
+	db_fail(e, db, rc);
+	if (!sqlite3_get_autocommit(db) && db_exec(db, "ROLLBACK") != SQLITE_OK)
+		log_debug("journal: the upgrade's ROLLBACK fails too");
+	return -1;
+}
+
+/* auto_vacuum is a property that only a file without pages can take. */
+static int
+create(sqlite3 *db, struct err *e)
+{
+	int rc = db_exec(db, "PRAGMA auto_vacuum = INCREMENTAL;"
+	    "PRAGMA journal_mode = WAL;");
+
+	if (rc != SQLITE_OK)
+		return db_fail(e, db, rc);
+	return change(db, journal_schema_sql, SCHEMA_VERSION, e);
+}
+
+int
+schema_upgrade(sqlite3 *db, const struct schema_step *list, size_t nsteps,
+    int version, struct err *e)
+{
+	int64_t at;
+	size_t i;
+	int rc = db_int(db, "PRAGMA user_version", &at);
+
+	if (rc != SQLITE_OK)
+		return db_fail(e, db, rc);
+	for (i = 0; i < nsteps && at < version; i++) {
+		if (list[i].from != at || !list[i].sql)
+			continue;
+		log_info("upgrading the database from schema %d to %d",
+		    (int)at, (int)at + 1);
+		if (change(db, list[i].sql, (int)at + 1, e) != 0)
+			return -1;
+		at++;
+	}
+	if (at == version)
+		return 0;
+	return err_set(e, BH_E_IO, "%s: schema version %d cannot be upgraded "
+	    "to %d", sqlite3_db_filename(db, "main"), (int)at, version);
+}
+
+static int
+refuse_foreign(sqlite3 *db, struct err *e)
+{
+	return err_set(e, BH_E_IO, "%s: a SQLite database, but not one of "
+	    "Bellhop's; move it away or choose another state_dir",
+	    sqlite3_db_filename(db, "main"));
+}
+
+int
+schema_open(sqlite3 *db, struct err *e)
+{
+	int64_t app, version, objects;
+	int rc = db_int(db, "SELECT count(*) FROM sqlite_schema", &objects);
+
+	if (rc == SQLITE_OK)
+		rc = db_int(db, "PRAGMA application_id", &app);
+	if (rc == SQLITE_OK)
+		rc = db_int(db, "PRAGMA user_version", &version);
+	if (rc != SQLITE_OK)
+		return db_fail(e, db, rc);
+	if (objects == 0 && app == 0 && version == 0)
+		return create(db, e);
+	if (app != SCHEMA_APPLICATION_ID)
+		return refuse_foreign(db, e);
+	if (version > SCHEMA_VERSION)
+		return err_set(e, BH_E_IO, "%s: written by a newer Bellhop "
+		    "(schema %d, this one knows %d); install that version, or "
+		    "restore an older backup",
+		    sqlite3_db_filename(db, "main"), (int)version,
+		    SCHEMA_VERSION);
+	return schema_upgrade(db, steps, nitems(steps),
+	    SCHEMA_VERSION, e);
+}
