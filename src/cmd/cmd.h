@@ -71,6 +71,8 @@ struct cmd_call {
 	void (*done)(struct cmd_call *call);
 	void *user;
 	bool late;			/* it came after the shutdown began */
+	bool mute;			/* no reply is wanted; CLIENT REPLY
+					   changes it for itself */
 	/* The command's: */
 	const struct cmd_row *row;
 	int64_t started_us;

@@ -9,6 +9,14 @@
 #include "cmd/cmd.def"
 #undef CMD
 
+/* Of CLIENT, in cmd_client.c. */
+cmd_fn client_info;
+cmd_fn client_list;
+cmd_fn client_kill;
+
+/* BELLHOP TOKEN, in cmd_token.c. */
+cmd_fn bellhop_token;
+
 /* A container command's own table; arity counts both names. */
 struct cmd_sub {
 	const char *name;

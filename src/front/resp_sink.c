@@ -103,78 +103,10 @@ static const struct reply_ops sink_ops = {
 	.push = sink_push,
 };
 
-static void
-mute_text(struct reply *r UNUSED, const char *text UNUSED)
-{
-}
-
-static void
-mute_error(struct reply *r UNUSED, int code UNUSED, const char *text UNUSED)
-{
-}
-
-static void
-mute_integer(struct reply *r UNUSED, int64_t v UNUSED)
-{
-}
-
-static void
-mute_real(struct reply *r UNUSED, double v UNUSED)
-{
-}
-
-static void
-mute_boolean(struct reply *r UNUSED, bool v UNUSED)
-{
-}
-
-static void
-mute_bulk(struct reply *r UNUSED, const void *data UNUSED, size_t len UNUSED)
-{
-}
-
-static void
-mute_verbatim(struct reply *r UNUSED, const char *text UNUSED,
-    size_t len UNUSED)
-{
-}
-
-static void
-mute_null(struct reply *r UNUSED)
-{
-}
-
-static void
-mute_size(struct reply *r UNUSED, size_t n UNUSED)
-{
-}
-
-static const struct reply_ops mute_ops = {
-	.simple = mute_text,
-	.error = mute_error,
-	.integer = mute_integer,
-	.real = mute_real,
-	.boolean = mute_boolean,
-	.bulk = mute_bulk,
-	.verbatim = mute_verbatim,
-	.null = mute_null,
-	.null_array = mute_null,
-	.array = mute_size,
-	.map = mute_size,
-	.set = mute_size,
-	.push = mute_size,
-};
-
 void
 resp_sink_init(struct resp_sink *s, struct buf *out, int proto)
 {
 	s->reply.ops = &sink_ops;
 	s->reply.proto = proto;
 	s->out = out;
-}
-
-void
-resp_sink_mute(struct resp_sink *s)
-{
-	s->reply.ops = &mute_ops;
 }

@@ -17,7 +17,5 @@ struct resp_sink {
 
 /* proto is 2 or 3; out stays the caller's. */
 void resp_sink_init(struct resp_sink *s, struct buf *out, int proto);
-/* A sink that forgets what it is told. */
-void resp_sink_mute(struct resp_sink *s);
 
 #endif

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+/* CLIENT LIST, INFO and KILL: connections as the front keeps them. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/str.h"
+#include "cmd/args.h"
+#include "cmd/env.h"
+#include "cmd/rows.h"
+
+static void
+put_client(struct buf *b, const struct session *s)
+{
+	int64_t age = clock_now().wall_ms - s->since_ms;
+	int64_t idle = clock_mono_us() - s->last_us;
+
+	buf_addf(b, "id=%llu addr=%s name=%s age=%lld idle=%lld flags=%s db=0"
+	    " sub=0 psub=0 multi=-1 cmd=%s user=%s role=%s resp=%d"
+	    " lib-name=%s lib-ver=%s\n", (unsigned long long)s->id, s->addr,
+	    s->name ? s->name : "", (long long)(age > 0 ? age / 1000 : 0),
+	    (long long)(idle / 1000000), s->monitor ? "O" : "N",
+	    s->last_cmd ? s->last_cmd : "NULL", s->user, role_name(s->role),
+	    s->proto, s->lib_name ? s->lib_name : "",
+	    s->lib_ver ? s->lib_ver : "");
+}
+
+static void
+reply_text(struct cmd_call *call, struct buf *b)
+{
+	struct reply *r = call->reply;
+
+	r->ops->verbatim(r, buf_peek(b), buf_size(b));
+	buf_done(b);
+	cmd_done(call);
+}
+
+void
+client_info(struct cmd_call *call)
+{
+	struct buf b = BUF_INIT;
+
+	put_client(&b, call->who);
+	reply_text(call, &b);
+}
+
+/* Whether the ids at argv[from..argc) include this one; none: all do. */
+static bool
+is_listed(const struct cmd_call *call, size_t from, uint64_t id)
+{
+	int64_t n;
+
+	if (from >= call->argc)
+		return true;
+	for (size_t i = from; i < call->argc; i++)
+		if (arg_id(call->argv[i], &n, &(struct err){0}) == 0 &&
+		    (uint64_t)n == id)
+			return true;
+	return false;
+}
+
+/* Where the ids of CLIENT LIST begin, argc when there are none. */
+static int
+parse_list(const struct cmd_call *call, size_t *ret_from, struct err *e)
+{
+	static const char *const types[] = {"normal", NULL};
+	const struct bh_bytes *argv = call->argv;
+	int64_t n;
+
+	*ret_from = call->argc;
+	if (call->argc == 2)
+		return 0;
+	if (call->argc == 4 && str_is(argv[2].data, argv[2].len, "TYPE"))
+		return arg_word("TYPE", argv[3], types, &n, e);
+	if (call->argc < 4 || !str_is(argv[2].data, argv[2].len, "ID"))
+		return err_set(e, BH_E_ERR, "syntax error");
+	for (size_t i = 3; i < call->argc; i++)
+		if (arg_id(argv[i], &n, e) < 0)
+			return -1;
+	*ret_from = 3;
+	return 0;
+}
+
+void
+client_list(struct cmd_call *call)
+{
+	struct cmd_env *env = call->env;
+	const struct session *s;
+	struct buf b = BUF_INIT;
+	size_t from;
+	struct err e;
+
+	if (parse_list(call, &from, &e) < 0) {
+		cmd_fail(call, &e);
+		return;
+	}
+	for (size_t i = 0; env->client_at &&
+	    env->client_at(env->front, i, &s); i++)
+		if (is_listed(call, from, s->id))
+			put_client(&b, s);
+	reply_text(call, &b);
+}
+
+enum kill_opt { KILL_ID, KILL_ADDR, KILL_USER, KILL_SKIPME, KILL_OPTS };
+
+/* What CLIENT KILL looks for. */
+struct kill_filter {
+	struct arg_opt o[KILL_OPTS];
+	int64_t id;
+	bool me;			/* the caller as well */
+};
+
+static int
+parse_kill(const struct cmd_call *call, struct kill_filter *f, struct err *e)
+{
+	static const char *const yes_no[] = {"yes", "no", NULL};
+	int64_t no = 0;
+
+	*f = (struct kill_filter){.o = {[KILL_ID] = {.name = "ID"},
+	    [KILL_ADDR] = {.name = "ADDR"}, [KILL_USER] = {.name = "USER"},
+	    [KILL_SKIPME] = {.name = "SKIPME"}}};
+	if (call->argc == 3) {
+		f->o[KILL_ADDR].seen = true;
+		f->o[KILL_ADDR].value = call->argv[2];
+		f->me = true;
+		return 0;
+	}
+	if (arg_opts("CLIENT KILL", call->argv, call->argc, 2, f->o,
+	    KILL_OPTS, e) < 0)
+		return -1;
+	if (f->o[KILL_ID].seen && arg_id(f->o[KILL_ID].value, &f->id, e) < 0)
+		return -1;
+	if (f->o[KILL_SKIPME].seen && arg_word("SKIPME",
+	    f->o[KILL_SKIPME].value, yes_no, &no, e) < 0)
+		return -1;
+	f->me = no;
+	return 0;
+}
+
+static bool
+same(const struct arg_opt *o, const char *have)
+{
+	return !o->seen || (o->value.len == strlen(have) &&
+	    memcmp(o->value.data, have, o->value.len) == 0);
+}
+
+static bool
+kill_matches(const struct kill_filter *f, const struct cmd_call *call,
+    const struct session *s)
+{
+	return (!f->o[KILL_ID].seen || s->id == (uint64_t)f->id) &&
+	    same(&f->o[KILL_ADDR], s->addr) &&
+	    same(&f->o[KILL_USER], s->user) && (f->me || s != call->who);
+}
+
+void
+client_kill(struct cmd_call *call)
+{
+	struct cmd_env *env = call->env;
+	const struct session *s;
+	struct kill_filter f;
+	int64_t killed = 0;
+	size_t n = 0;
+	struct err e;
+
+	if (parse_kill(call, &f, &e) < 0) {
+		cmd_fail(call, &e);
+		return;
+	}
+	while (env->client_at && env->client_at(env->front, n, &s))
+		n++;
+	/* From the end: a closed connection's place is taken by the last. */
+	while (n-- > 0) {
+		if (!env->client_at(env->front, n, &s) ||
+		    !kill_matches(&f, call, s))
+			continue;
+		killed++;
+		if (s == call->who)
+			call->who->close = true;
+		else
+			(void)env->client_kill(env->front, s->id);
+	}
+	if (call->argc == 3 && killed == 0) {
+		cmd_error(call, BH_E_ERR, "No such client");
+	} else if (call->argc == 3) {
+		cmd_ok(call);
+	} else {
+		call->reply->ops->integer(call->reply, killed);
+		cmd_done(call);
+	}
+}
