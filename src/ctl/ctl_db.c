@@ -65,6 +65,16 @@ check_file(const char *file, struct err *e)
 	return rc;
 }
 
+/* Gives a file its name unless that is taken. Not every file system can do
+ * that by renaming, and not every one has links. */
+static int
+name_new(const char *temp, const char *to)
+{
+	if (renameat2(AT_FDCWD, temp, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
+		return 0;
+	return errno == EINVAL || errno == ENOSYS ? link(temp, to) : -1;
+}
+
 /* A copy of one moment, made beside its place and checked there; it takes its
  * name last, so a file of that name is whole or is not there. */
 static int
@@ -83,8 +93,8 @@ copy_db(const char *from, const char *to, struct err *e)
 	sqlite3_close(db);
 	if (rc == 0)
 		rc = check_file(temp, e);
-	if (rc == 0 && (sync_path(temp, 0) != 0 || link(temp, to) != 0 ||
-	    sync_dir_of(to) != 0))
+	if (rc == 0 && (sync_path(temp, 0) != 0 ||
+	    name_new(temp, to) != 0 || sync_dir_of(to) != 0))
 		rc = err_set(e, BH_E_IO, "%s: %s", to, strerror(errno));
 	unlink(temp);
 	free(temp);
