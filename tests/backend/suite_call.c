@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: MIT */
+/* Issuing requests and watching that they keep the asynchronous contract. */
+#include "suite.h"
+
+#include <stdlib.h>
+
+#include "base/xalloc.h"
+
+enum call_kind {
+	CALL_PUT, CALL_RESERVE, CALL_FINISH, CALL_EXTEND, CALL_GET, CALL_LIST,
+	CALL_ALTER, CALL_STATS, CALL_QUEUE, CALL_KINDS
+};
+
+static const char *const call_verbs[CALL_KINDS] = {
+	"job_put", "job_reserve", "job_finish", "job_extend", "job_get",
+	"job_list", "job_alter", "queue_stats", "queue_alter",
+};
+
+/* --- what an answer holds --- */
+
+static void
+copy_jobs(struct call *c, const struct bh_job *jobs, size_t n)
+{
+	struct arena *a = &c->t->arena;
+
+	c->njobs = n;
+	c->jobs = arena_alloc(a, n * sizeof(*jobs) + 1);
+	for (size_t i = 0; i < n; i++)
+		arena_job(a, &c->jobs[i], &jobs[i]);
+}
+
+static void
+copy_put(struct call *c)
+{
+	struct bh_put *r = &c->u->put;
+	size_t size = r->npayloads * sizeof(*r->ids);
+
+	c->ids = arena_alloc(&c->t->arena, size + 1);
+	memcpy(c->ids, r->ids, size);
+	c->duplicate = r->duplicate;
+	c->state = r->state;
+}
+
+static void
+copy_reserve(struct call *c)
+{
+	copy_jobs(c, c->u->reserve.jobs, c->u->reserve.njobs);
+}
+
+static void
+copy_finish(struct call *c)
+{
+	c->state = c->u->finish.state;
+}
+
+static void
+copy_nothing(struct call *c)
+{
+	(void)c;
+}
+
+static void
+copy_get(struct call *c)
+{
+	if (!c->u->get.why && c->u->get.job)
+		copy_jobs(c, c->u->get.job, 1);
+}
+
+static void
+copy_list(struct call *c)
+{
+	copy_jobs(c, c->u->list.jobs, c->u->list.njobs);
+	c->cursor = c->u->list.cursor;
+}
+
+static void
+copy_stats(struct call *c)
+{
+	const struct bh_stats *r = &c->u->stats;
+	struct arena *a = &c->t->arena;
+
+	c->nqueues = r->errors ? 0 : r->nqueues;
+	c->ngroups = r->errors ? r->ngroups : 0;
+	c->queues = arena_alloc(a, c->nqueues * sizeof(*c->queues) + 1);
+	c->groups = arena_alloc(a, c->ngroups * sizeof(*c->groups) + 1);
+	for (size_t i = 0; i < c->nqueues; i++) {
+		struct bh_queue_stats *q = &c->queues[i];
+
+		*q = r->queues[i];
+		q->name = arena_bytes(a, q->name);
+		q->paused_by = arena_bytes(a, q->paused_by);
+		q->held_reason = arena_bytes(a, q->held_reason);
+	}
+	for (size_t i = 0; i < c->ngroups; i++) {
+		c->groups[i] = r->groups[i];
+		c->groups[i].text = arena_bytes(a, r->groups[i].text);
+	}
+}
+
+static void
+copy_queue(struct call *c)
+{
+	c->count = c->u->queue.count;
+}
+
+static void (*const call_copies[CALL_KINDS])(struct call *) = {
+	copy_put, copy_reserve, copy_finish, copy_nothing, copy_get,
+	copy_list, copy_nothing, copy_stats, copy_queue,
+};
+
+/* --- the life of a call --- */
+
+/* Runs inside the backend, where a failing assertion must not jump out. */
+static void
+call_done(struct bh_req *req)
+{
+	struct call *c = req->user;
+	struct suite_env *t = c->t;
+
+	if (c->answers++ || c->in_verb) {
+		snprintf(t->fault, sizeof(t->fault), "%s: done() was called"
+		    " %s", c->verb, c->in_verb ? "before the verb returned"
+		    : "twice");
+		return;
+	}
+	c->order = ++t->order;
+	c->status = req->status;
+	memcpy(c->text, req->text, sizeof(c->text));
+	c->text[sizeof(c->text) - 1] = '\0';
+	if (c->status == BH_OK)
+		call_copies[c->kind](c);
+	if (c->status != BH_OK && c->text[0] == '\0')
+		snprintf(t->fault, sizeof(t->fault), "%s: status %d came"
+		    " without a sentence", c->verb, c->status);
+	/* From here on it is the caller's: any later use shows. Only what
+	 * a second call of done() needs stays. */
+	memset(c->u, 0xa5, sizeof(*c->u));
+	c->u->req.user = c;
+	c->u->req.done = call_done;
+	arena_done(&c->inputs);
+}
+
+static struct call *
+call_new(struct suite_env *t, enum call_kind kind)
+{
+	struct call *c = xcalloc(1, sizeof(*c));
+
+	c->t = t;
+	c->kind = kind;
+	c->verb = call_verbs[kind];
+	c->u = xcalloc(1, sizeof(*c->u));
+	c->u->req.done = call_done;
+	c->u->req.user = c;
+	c->in_verb = true;
+	TAILQ_INSERT_TAIL(&t->calls, c, link);
+	return c;
+}
+
+static struct call *
+call_issued(struct call *c)
+{
+	c->in_verb = false;
+	if (c->t->fault[0])
+		fail_msg("%s", c->t->fault);
+	return c;
+}
+
+static struct bh_bytes
+input(struct call *c, const char *s)
+{
+	return arena_bytes(&c->inputs, bytes(s));
+}
+
+/* "" for what is not said, as the header has it for names and messages. */
+static struct bh_bytes
+input_or_empty(struct call *c, const char *s)
+{
+	return input(c, s ? s : "");
+}
+
+struct call *
+ask_put_many(struct suite_env *t, const char *queue, size_t n,
+    const struct bh_bytes *payloads, const struct bh_job_opts *o)
+{
+	struct call *c = call_new(t, CALL_PUT);
+	struct bh_put *r = &c->u->put;
+	struct bh_bytes *copies;
+
+	copies = arena_alloc(&c->inputs, n * sizeof(*copies));
+	for (size_t i = 0; i < n; i++)
+		copies[i] = arena_bytes(&c->inputs, payloads[i]);
+	r->queue = input(c, queue);
+	r->payloads = copies;
+	r->npayloads = n;
+	r->opts = o ? *o : opts_none();
+	r->opts.group = arena_bytes(&c->inputs, r->opts.group);
+	r->opts.unique = arena_bytes(&c->inputs, r->opts.unique);
+	r->ids = arena_alloc(&c->inputs, n * sizeof(*r->ids));
+	t->ops->job_put(t->be, r);
+	return call_issued(c);
+}
+
+struct call *
+ask_put(struct suite_env *t, const char *queue, const char *payload,
+    const struct bh_job_opts *o)
+{
+	struct bh_bytes p = bytes(payload);
+
+	return ask_put_many(t, queue, 1, &p, o);
+}
+
+struct call *
+ask_reserve(struct suite_env *t, const struct want *w)
+{
+	struct call *c = call_new(t, CALL_RESERVE);
+	struct bh_reserve *r = &c->u->reserve;
+	const char *const *names = w->queue ? &w->queue : w->queues;
+	struct bh_bytes *queues;
+
+	r->nqueues = w->queue ? 1 : w->nqueues;
+	queues = arena_alloc(&c->inputs, r->nqueues * sizeof(*queues));
+	for (size_t i = 0; i < r->nqueues; i++)
+		queues[i] = input(c, names[i]);
+	r->queues = queues;
+	r->count = w->count ? w->count : 1;
+	r->block_ms = w->wait ? w->block_ms : -1;
+	r->lease_ms = w->lease_ms ? w->lease_ms : -1;
+	r->worker = input(c, "suite");
+	r->handler = w->handler;
+	r->budget = w->budget;
+	t->ops->job_reserve(t->be, r);
+	return call_issued(c);
+}
+
+struct call *
+ask_finish(struct suite_env *t, int64_t id, uint64_t token,
+    enum bh_outcome outcome, const char *text, int64_t delay_ms, bool final)
+{
+	struct call *c = call_new(t, CALL_FINISH);
+	struct bh_finish *r = &c->u->finish;
+
+	r->id = id;
+	r->token = token;
+	r->outcome = outcome;
+	if (outcome == BH_DONE)
+		r->result = input(c, text);
+	else
+		r->message = input_or_empty(c, text);
+	r->version = input(c, "v1");
+	r->delay_ms = delay_ms;
+	r->final = final;
+	t->ops->job_finish(t->be, r);
+	return call_issued(c);
+}
+
+struct call *
+ask_extend(struct suite_env *t, int64_t id, uint64_t token, int64_t lease_ms,
+    const char *progress)
+{
+	struct call *c = call_new(t, CALL_EXTEND);
+	struct bh_extend *r = &c->u->extend;
+
+	r->id = id;
+	r->token = token;
+	r->lease_ms = lease_ms;
+	r->progress = input(c, progress);
+	t->ops->job_extend(t->be, r);
+	return call_issued(c);
+}
+
+struct call *
+ask_get(struct suite_env *t, int64_t id, int64_t wait_ms)
+{
+	struct call *c = call_new(t, CALL_GET);
+
+	c->u->get.id = id;
+	c->u->get.wait_ms = wait_ms;
+	t->ops->job_get(t->be, &c->u->get);
+	return call_issued(c);
+}
+
+struct call *
+ask_why(struct suite_env *t, int64_t id)
+{
+	struct call *c = call_new(t, CALL_GET);
+
+	c->u->get.id = id;
+	c->u->get.wait_ms = -1;
+	c->u->get.why = &c->why;
+	t->ops->job_get(t->be, &c->u->get);
+	return call_issued(c);
+}
+
+struct call *
+ask_list(struct suite_env *t, const struct bh_list *l)
+{
+	struct call *c = call_new(t, CALL_LIST);
+	struct bh_list *r = &c->u->list;
+	struct bh_req req = r->req;
+
+	*r = *l;
+	r->req = req;
+	r->queue = arena_bytes(&c->inputs, l->queue);
+	t->ops->job_list(t->be, r);
+	return call_issued(c);
+}
+
+struct call *
+ask_alter(struct suite_env *t, int64_t id, enum bh_job_action action,
+    const char *arg)
+{
+	struct call *c = call_new(t, CALL_ALTER);
+
+	c->u->alter.id = id;
+	c->u->alter.action = action;
+	c->u->alter.arg = input_or_empty(c, arg);
+	t->ops->job_alter(t->be, &c->u->alter);
+	return call_issued(c);
+}
+
+struct call *
+ask_stats(struct suite_env *t, const char *queue, bool errors)
+{
+	struct call *c = call_new(t, CALL_STATS);
+
+	c->u->stats.queue = input_or_empty(c, queue);
+	c->u->stats.errors = errors;
+	t->ops->queue_stats(t->be, &c->u->stats);
+	return call_issued(c);
+}
+
+struct call *
+ask_queue(struct suite_env *t, const struct bh_queue_alter *q)
+{
+	struct call *c = call_new(t, CALL_QUEUE);
+	struct bh_queue_alter *r = &c->u->queue;
+	struct bh_req req = r->req;
+
+	*r = *q;
+	r->req = req;
+	r->queue = arena_bytes(&c->inputs, q->queue);
+	r->by = arena_bytes(&c->inputs, q->by);
+	r->reason = arena_bytes(&c->inputs, q->reason);
+	t->ops->queue_alter(t->be, r);
+	return call_issued(c);
+}
