@@ -45,6 +45,7 @@ struct cmd_env {
 	 * report: one line for each thing that was loaded or refused. */
 	void (*reload)(void *arg, void (*done)(void *user, bool ok,
 	    const char *report), void *user);
+	/* Only notes it: the shutdown begins in the next turn. */
 	void (*shutdown)(void *arg);
 	/* The gates above the backend: no_handler, broken, concurrency. */
 	bool (*handler_gate)(void *arg, struct bh_bytes queue,

@@ -118,7 +118,7 @@ take_eof(struct conn *c)
 		c->ops->eof(c->user);
 }
 
-void
+bool
 conn_read(struct conn *c)
 {
 	bool fresh = buf_size(&c->in) == 0;
@@ -127,27 +127,28 @@ conn_read(struct conn *c)
 	size_t used;
 
 	if (c->fd < 0 || c->eof)
-		return;
+		return false;
 	if (!fresh)
 		to = buf_reserve(&c->in, READ_SIZE);
 	n = recv(c->fd, to, READ_SIZE, 0);
 	if (n < 0) {
 		if (errno != EAGAIN && errno != EINTR)
 			conn_close(c, strerror(errno));
-		return;
+		return false;
 	}
 	if (n == 0) {
 		take_eof(c);
-		return;
+		return false;
 	}
 	if (!fresh) {
 		buf_added(&c->in, (size_t)n);
 		offer_buffered(c);
-		return;
+		return true;
 	}
 	used = offer(c, to, (size_t)n);
 	if (c->fd >= 0)
 		buf_add(&c->in, to + used, (size_t)n - used);
+	return true;
 }
 
 void
@@ -160,7 +161,7 @@ conn_kick(struct conn *c)
 static void
 on_readable(struct ev_loop *ev UNUSED, ev_io *w, int what UNUSED)
 {
-	conn_read(w->data);
+	(void)conn_read(w->data);
 }
 
 static void

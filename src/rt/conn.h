@@ -51,8 +51,8 @@ void conn_dirty(struct conn *c);
 /* Whether to read from the socket. */
 void conn_pause(struct conn *c);
 void conn_resume(struct conn *c);
-/* Reads what the kernel has, and offers it. */
-void conn_read(struct conn *c);
+/* Reads some of what the kernel has, and offers it; false: there is none. */
+bool conn_read(struct conn *c);
 /* Offers the bytes that were left over again. */
 void conn_kick(struct conn *c);
 /* How many bytes were left over. */
