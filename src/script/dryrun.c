@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT */
+#include "script/dryrun.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/str.h"
+#include "base/xalloc.h"
+#include "script/load.h"
+#include "script/lua_ask.h"
+#include "script/run.h"
+
+struct dryrun {
+	struct host host;		/* first */
+	struct script_memory memory;
+	struct script_env *env;
+	struct source *src;
+	struct state *st;
+	struct script_opts opts;
+	FILE *out;
+	struct ask *asked;
+	int64_t nap_ms;
+};
+
+/* Control bytes would disturb the terminal; long values the reader. */
+static void
+print_value(FILE *out, const char *s, size_t len)
+{
+	size_t i, n = len > 500 ? 500 : len;
+
+	for (i = 0; i < n; i++) {
+		unsigned char c = (unsigned char)s[i];
+
+		if (c < 0x20 || c == 0x7f)
+			fprintf(out, "\\x%02x", c);
+		else
+			fputc(c, out);
+	}
+	if (n < len)
+		fprintf(out, "… (%zu bytes)", len);
+}
+
+static void
+dry_log(struct host *h, enum log_level level, const struct log_about *about,
+    const char *text)
+{
+	static const char *const names[] = {"error", "warn", "info", "debug"};
+	struct dryrun *d = (struct dryrun *)h;
+
+	(void)about;
+	fprintf(d->out, "log %s: ", names[level]);
+	print_value(d->out, text, strlen(text));
+	fputc('\n', d->out);
+}
+
+static void
+dry_nap(struct host *h, struct run *r, int64_t ms)
+{
+	(void)r;
+	((struct dryrun *)h)->nap_ms = ms;
+}
+
+/* What each command is answered with; anything else gets OK. */
+static void
+dry_answer(struct ask *a)
+{
+	static const char *const zeros[] = {"waiting", "delayed", "active",
+	    "completed", "failed", "oldest_waiting_ms", "processed_total",
+	    "failed_total", "stalled_total", "p50_ms", "p95_ms", "p99_ms"};
+	const struct bh_bytes name = a->argv[0];
+	size_t i;
+
+	if (str_is(name.data, name.len, "JOB.ADD")) {
+		resp_put_bulk(&a->reply, "0", 1);
+	} else if (str_is(name.data, name.len, "JOB.GET")) {
+		resp_put_null(&a->reply, 3);
+	} else if (str_is(name.data, name.len, "JOB.PROGRESS")) {
+		resp_put_bool(&a->reply, 3, true);
+	} else if (str_is(name.data, name.len, "QUEUE.STATS")) {
+		resp_put_map(&a->reply, 3, nitems(zeros) + 1);
+		for (i = 0; i < nitems(zeros); i++) {
+			resp_put_bulk(&a->reply, zeros[i], strlen(zeros[i]));
+			resp_put_int(&a->reply, 0);
+		}
+		resp_put_bulk(&a->reply, "paused", 6);
+		resp_put_bool(&a->reply, 3, false);
+	} else {
+		resp_put_simple(&a->reply, "OK");
+	}
+}
+
+static void
+dry_ask(struct host *h, struct ask *a)
+{
+	struct dryrun *d = (struct dryrun *)h;
+	size_t i;
+
+	fputs("store:", d->out);
+	for (i = 0; i < a->argc; i++) {
+		fputc(' ', d->out);
+		print_value(d->out, a->argv[i].data, a->argv[i].len);
+	}
+	fputc('\n', d->out);
+	dry_answer(a);
+	d->asked = a;
+}
+
+static int
+dry_open(struct dryrun *d, const char *file, const struct conf *conf,
+    FILE *out, struct err *e)
+{
+	struct buf why = BUF_INIT;
+	char *text = NULL;
+	int rc = -1;
+
+	memset(d, 0, sizeof(*d));
+	d->out = out;
+	d->host.memory = &d->memory;
+	d->host.ask = dry_ask;
+	d->host.nap = dry_nap;
+	d->host.log = dry_log;
+	atomic_init(&d->memory.used, 0);
+	atomic_init(&d->memory.limit, conf->scripts_memory);
+	cpu_init(&d->host.cpu);
+	d->env = script_env_new(conf);
+	if (load_file(file, d->env, &d->src, &text) == 0) {
+		d->st = state_new(&d->host, d->src, &d->opts, &why);
+		if (!d->st)
+			text = source_error(file, buf_str(&why));
+	}
+	if (d->st)
+		rc = 0;
+	else
+		err_set(e, BH_E_ERR, "%s", text);
+	free(text);
+	buf_done(&why);
+	return rc;
+}
+
+static void
+dry_close(struct dryrun *d)
+{
+	state_free(&d->st);
+	cpu_done(&d->host.cpu);
+	source_unref(&d->src);
+	script_env_unref(&d->env);
+}
+
+int
+script_check(const char *file, const struct conf *conf,
+    struct buf *ret_summary, struct err *e)
+{
+	static const char *const names[] = {"on_completed", "on_failed",
+	    "on_stalled"};
+	struct dryrun d;
+	size_t i;
+	int rc;
+
+	rc = dry_open(&d, file, conf, stderr, e);
+	if (rc == 0) {
+		buf_addf(ret_summary, "%s: ok, version %s, queue %s, perform",
+		    file, d.src->version, d.opts.queue);
+		for (i = 0; i < nitems(names); i++)
+			if (d.opts.opts.callbacks & 1 << i)
+				buf_addf(ret_summary, ", %s", names[i]);
+	}
+	dry_close(&d);
+	return rc;
+}
+
+static struct run_msg *
+dry_job(const struct dryrun *d, struct bh_bytes payload)
+{
+	const struct queue_opts *o = &d->opts.opts;
+	struct clock_time now = clock_now();
+	struct run_msg *m = xcalloc(1, sizeof(*m));
+
+	m->m.kind = TO_RUN;
+	m->what = RUN_PERFORM;
+	m->src = source_ref(d->src);
+	m->token = 1;
+	m->priority = 5;
+	m->attempt = 1;
+	m->attempts = o->attempts > 0 ? (int32_t)o->attempts : 12;
+	m->run_at = m->created_at = m->started_at = now.wall_ms;
+	m->timeout_ms = o->timeout_ms > 0 ? o->timeout_ms : 60000;
+	m->queue = (struct bh_bytes){d->opts.queue, strlen(d->opts.queue)};
+	m->payload = payload;
+	return m;
+}
+
+/* Sleeps as the script wishes. false: it would be timed out by then. */
+static bool
+dry_sleep(struct dryrun *d, const struct run_msg *m, int64_t begun_us)
+{
+	int64_t spent = (clock_mono_us() - begun_us) / 1000;
+	struct timespec ts = {d->nap_ms / 1000, d->nap_ms % 1000 * 1000000L};
+
+	if (spent + d->nap_ms > m->timeout_ms)
+		return false;
+	while (nanosleep(&ts, &ts) < 0 && errno == EINTR)
+		;
+	return true;
+}
+
+static void
+dry_drive(struct dryrun *d, struct run_msg *m)
+{
+	int64_t begun_us = clock_mono_us();
+	struct err e;
+	size_t used;
+	char span[40];
+
+	if (!run_begin(d->st, m))
+		return;
+	while (!run_step(m)) {
+		ask_free(&m->run.answered);
+		if (m->run.wait == WAIT_SLEEP && !dry_sleep(d, m, begun_us)) {
+			str_span(m->timeout_ms, span, sizeof(span));
+			run_end_fail(m, false, "timeout after %s", span);
+			run_drop(m);
+			break;
+		}
+		if (!d->asked)
+			continue;
+		if (resp_decode(buf_peek(&d->asked->reply),
+		    buf_size(&d->asked->reply), &d->asked->value, &used,
+		    &e) != 1)
+			break;
+		m->run.ask = NULL;
+		m->run.answered = d->asked;
+		d->asked = NULL;
+	}
+	ask_free(&m->run.answered);
+	ask_free(&d->asked);
+}
+
+/* 0 when the job would have completed. */
+static int
+dry_tell(struct dryrun *d, const struct run_msg *m, struct err *e)
+{
+	char span[40];
+	int len = (int)(m->end.len > 200 ? 200 : m->end.len);
+
+	if (m->end.outcome == BH_DONE) {
+		fputs("result: ", d->out);
+		if (m->end.text)
+			print_value(d->out, m->end.text, m->end.len);
+		else
+			fputs("none", d->out);
+		fputc('\n', d->out);
+		return 0;
+	}
+	if (m->end.delay_ms >= 0)
+		str_span(m->end.delay_ms, span, sizeof(span));
+	if (m->end.outcome == BH_RELEASE)
+		return err_set(e, BH_E_ERR, "snoozed for %s: %.*s",
+		    m->end.delay_ms >= 0 ? span : "the back-off", len,
+		    m->end.text ? m->end.text : "");
+	return err_set(e, BH_E_ERR, "%s%s: %.*s", m->end.final ?
+	    "failed for good" : "failed, would be tried again after ",
+	    m->end.final ? "" : m->end.delay_ms >= 0 ? span : "the back-off",
+	    len, m->end.text ? m->end.text : "");
+}
+
+int
+script_run(const char *file, const struct conf *conf, struct bh_bytes payload,
+    FILE *out, struct err *e)
+{
+	struct run_msg *m;
+	struct dryrun d;
+	int64_t us;
+	int rc;
+
+	rc = dry_open(&d, file, conf, out, e);
+	if (rc == 0) {
+		m = dry_job(&d, payload);
+		us = clock_mono_us();
+		dry_drive(&d, m);
+		us = clock_mono_us() - us;
+		rc = dry_tell(&d, m, e);
+		fprintf(out, "time: %lld.%03lld ms, memory: %zu KiB\n",
+		    (long long)us / 1000, (long long)us % 1000,
+		    (d.st->used + 1023) / 1024);
+		msg_free(&m->m);
+	}
+	dry_close(&d);
+	return rc;
+}

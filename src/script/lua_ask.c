@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: MIT */
+#include "script/lua_ask.h"
+
+#include <lauxlib.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/attr.h"
+#include "base/xalloc.h"
+#include "script/lua_json.h"
+#include "script/lua_time.h"
+#include "script/state.h"
+
+#define ARGS_MAX 48
+#define PUSH_DEPTH 32
+
+/* Arguments under construction. The strings are on the Lua stack. */
+struct args {
+	lua_State *L;
+	struct bh_bytes v[ARGS_MAX];
+	size_t n;
+};
+
+void
+ask_free(struct ask **ap)
+{
+	struct ask *a = *ap;
+
+	*ap = NULL;
+	if (!a)
+		return;
+	resp_value_done(&a->value);
+	buf_done(&a->reply);
+	source_unref(&a->src);
+	free(a);
+}
+
+/* Copies the arguments into one block. */
+static struct ask *
+ask_new(const struct bh_bytes *argv, size_t argc)
+{
+	size_t i, size = sizeof(struct ask) + argc * sizeof(*argv);
+	struct ask *a;
+	char *p;
+
+	for (i = 0; i < argc; i++)
+		size += argv[i].len;
+	a = xmalloc(size);
+	memset(a, 0, sizeof(*a));
+	a->m.kind = FROM_ASK;
+	a->argc = argc;
+	p = (char *)&a->argv[argc];
+	for (i = 0; i < argc; i++) {
+		a->argv[i] = (struct bh_bytes){p, argv[i].len};
+		if (argv[i].len)
+			memcpy(p, argv[i].data, argv[i].len);
+		p += argv[i].len;
+	}
+	return a;
+}
+
+static void
+check_can_wait(lua_State *L)
+{
+	struct state *st = state_of(L);
+
+	if (!st->run)
+		luaL_error(L, "the store cannot be asked while the script "
+		    "loads; do it in perform");
+	if (!lua_isyieldable(L))
+		luaL_error(L, "the store cannot be asked inside a function of "
+		    "table.sort or string.gsub");
+}
+
+/* Pushes a reply. Maps become tables, null becomes nil. */
+static void
+push_value(lua_State *L, const struct resp_value *v, int depth)
+{
+	size_t i;
+
+	luaL_checkstack(L, 4, "reply");
+	if (v->type == RESP_INT)
+		lua_pushinteger(L, v->i);
+	else if (v->type == RESP_DOUBLE)
+		lua_pushnumber(L, v->d);
+	else if (v->type == RESP_BOOL)
+		lua_pushboolean(L, v->i != 0);
+	else if (v->type == RESP_NULL || depth == PUSH_DEPTH)
+		lua_pushnil(L);
+	else if (v->type == RESP_MAP) {
+		lua_createtable(L, 0, (int)v->n);
+		for (i = 0; i < v->n; i++) {
+			push_value(L, &v->items[2 * i], depth + 1);
+			push_value(L, &v->items[2 * i + 1], depth + 1);
+			if (lua_isnil(L, -2))
+				lua_pop(L, 2);
+			else
+				lua_rawset(L, -3);
+		}
+	} else if (v->type == RESP_ARRAY || v->type == RESP_SET ||
+	    v->type == RESP_PUSH) {
+		lua_createtable(L, (int)v->n, 0);
+		for (i = 0; i < v->n; i++) {
+			push_value(L, &v->items[i], depth + 1);
+			lua_rawseti(L, -2, (lua_Integer)i + 1);
+		}
+	} else {
+		lua_pushlstring(L, v->s.data, v->s.len);
+	}
+}
+
+static int
+ask_end(lua_State *L, int status, lua_KContext ctx)
+{
+	struct run *r = state_of(L)->run;
+	const struct resp_value *v = &r->answered->value;
+
+	(void)status;
+	(void)ctx;
+	if (v->type == RESP_ERROR) {
+		luaL_where(L, 1);
+		lua_pushlstring(L, v->s.data, v->s.len);
+		lua_concat(L, 2);
+		return lua_error(L);
+	}
+	push_value(L, v, 0);
+	return 1;
+}
+
+static int
+send_ask(lua_State *L, const struct bh_bytes *argv, size_t argc, int64_t id,
+    uint64_t token)
+{
+	struct state *st = state_of(L);
+	struct ask *a;
+
+	check_can_wait(L);
+	cpu_guard(&st->host->cpu);
+	a = ask_new(argv, argc);
+	a->src = source_ref(st->src);
+	a->run = st->run;
+	a->id = id;
+	a->token = token;
+	st->run->ask = a;
+	st->run->wait = WAIT_ANSWER;
+	st->host->ask(st->host, a);
+	cpu_unguard(&st->host->cpu);
+	return lua_yieldk(L, 0, 0, ask_end);
+}
+
+int
+lua_ask_progress(lua_State *L, const struct run_msg *m, const char *text,
+    size_t len)
+{
+	struct bh_bytes argv[2] = {{"JOB.PROGRESS", 12}, {text, len}};
+
+	return send_ask(L, argv, 2, m->id, m->token);
+}
+
+static void
+arg_add(struct args *a, const char *s, size_t len)
+{
+	if (a->n == ARGS_MAX)
+		luaL_error(a->L, "too many options");
+	a->v[a->n++] = (struct bh_bytes){s, len};
+}
+
+static void
+arg_str(struct args *a, const char *s)
+{
+	arg_add(a, s, strlen(s));
+}
+
+/* The value at idx by its text; it stays on the stack. */
+static void
+arg_text(struct args *a, int idx)
+{
+	size_t len;
+	const char *s = luaL_tolstring(a->L, idx, &len);
+
+	arg_add(a, s, len);
+}
+
+static void
+arg_number(struct args *a, int64_t v)
+{
+	lua_pushfstring(a->L, "%I", (LUAI_UACINT)v);
+	arg_str(a, lua_tostring(a->L, -1));
+}
+
+static void
+arg_queue(struct args *a, int idx)
+{
+	size_t len;
+	const char *s = luaL_checklstring(a->L, idx, &len);
+
+	arg_add(a, s, len);
+}
+
+/* A string goes as its bytes, anything else as JSON. */
+static void
+arg_payload(struct args *a, int idx)
+{
+	const char *s;
+	size_t len;
+
+	if (lua_type(a->L, idx) == LUA_TSTRING) {
+		s = lua_tolstring(a->L, idx, &len);
+	} else {
+		s = lua_json_encode(a->L, idx, &len);
+		s = lua_pushlstring(a->L, s, len);
+	}
+	arg_add(a, s, len);
+}
+
+enum opt_kind { O_TEXT, O_SPAN, O_AT, O_BACKOFF };
+
+struct add_opt {
+	const char *name;		/* in Lua */
+	const char *word;		/* of JOB.ADD */
+	enum opt_kind kind;
+};
+
+static const struct add_opt add_opts[] = {
+	{"priority", "PRIORITY", O_TEXT},
+	{"delay", "DELAY", O_SPAN},
+	{"at", "AT", O_AT},
+	{"expires", "EXPIRES", O_SPAN},
+	{"attempts", "ATTEMPTS", O_TEXT},
+	{"backoff", "BACKOFF", O_BACKOFF},
+	{"timeout", "TIMEOUT", O_SPAN},
+	{"group", "GROUP", O_TEXT},
+	{"lease", "LEASE", O_SPAN},
+	{"max_stalled", "MAX_STALLED", O_TEXT},
+	{"unique", "UNIQUE", O_TEXT},	/* TTL and MODE must follow it */
+	{"unique_ttl", "TTL", O_SPAN},
+	{"unique_mode", "MODE", O_TEXT},
+	{"retain", "RETAIN", O_SPAN},
+};
+
+/* A member of the table on top as a span; false when it is absent. */
+static bool
+arg_member_span(struct args *a, const char *word, const char *name)
+{
+	lua_getfield(a->L, -1, name);
+	if (lua_isnil(a->L, -1)) {
+		lua_pop(a->L, 1);
+		return false;
+	}
+	if (word)
+		arg_str(a, word);
+	arg_number(a, lua_span(a->L, -1, name, false));
+	lua_remove(a->L, -2);
+	lua_insert(a->L, -2);		/* the table stays on top */
+	return true;
+}
+
+static void
+arg_member_text(struct args *a, const char *word, const char *name)
+{
+	lua_getfield(a->L, -1, name);
+	if (lua_isnil(a->L, -1)) {
+		lua_pop(a->L, 1);
+		return;
+	}
+	arg_str(a, word);
+	arg_text(a, -1);
+	lua_remove(a->L, -2);
+	lua_insert(a->L, -2);
+}
+
+/* backoff = { type =, delay =, factor =, max =, jitter = }, on top */
+static void
+arg_backoff(struct args *a)
+{
+	static const char *const words[] = {"fixed", "exponential", NULL};
+	lua_State *L = a->L;
+
+	if (!lua_istable(L, -1))
+		luaL_error(L, "queue.add: option 'backoff' must be a table");
+	lua_getfield(L, -1, "type");
+	arg_str(a, luaL_checkoption(L, -1, "exponential", words) ?
+	    "EXPONENTIAL" : "FIXED");
+	lua_pop(L, 1);
+	if (!arg_member_span(a, NULL, "delay"))
+		luaL_error(L, "queue.add: option 'backoff' needs a delay");
+	arg_member_text(a, "FACTOR", "factor");
+	arg_member_span(a, "MAX", "max");
+	arg_member_text(a, "JITTER", "jitter");
+}
+
+/* A wall time: an HTTP date, or seconds since 1970 as now() has them. */
+static int64_t
+check_at(lua_State *L, int idx)
+{
+	size_t len;
+	const char *s;
+	int64_t at = -1;
+
+	if (lua_type(L, idx) == LUA_TNUMBER) {
+		at = (int64_t)(lua_tonumber(L, idx) * 1000);
+	} else if (lua_type(L, idx) == LUA_TSTRING) {
+		s = lua_tolstring(L, idx, &len);
+		at = http_date(s, len);
+	}
+	if (at < 0)
+		luaL_error(L, "queue.add: option 'at' expects seconds since "
+		    "1970 (now() + 60) or an HTTP date");
+	return at;
+}
+
+static const struct add_opt *
+find_opt(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < nitems(add_opts); i++)
+		if (strcmp(add_opts[i].name, name) == 0)
+			return &add_opts[i];
+	return NULL;
+}
+
+static void
+check_opt_names(lua_State *L, int idx)
+{
+	lua_pushnil(L);
+	while (lua_next(L, idx)) {
+		if (lua_type(L, -2) != LUA_TSTRING ||
+		    !find_opt(lua_tostring(L, -2)))
+			luaL_error(L, "queue.add: unknown option '%s'",
+			    luaL_tolstring(L, -2, NULL));
+		lua_pop(L, 1);
+	}
+}
+
+static void
+add_opt(struct args *a, const struct add_opt *o)
+{
+	lua_State *L = a->L;
+
+	arg_str(a, o->word);
+	if (o->kind == O_TEXT)
+		arg_text(a, -1);
+	else if (o->kind == O_SPAN)
+		arg_number(a, lua_span(L, -1, o->name, false));
+	else if (o->kind == O_AT)
+		arg_number(a, check_at(L, -1));
+	else
+		arg_backoff(a);
+}
+
+static int
+queue_add(lua_State *L)
+{
+	struct args a = {.L = L};
+	size_t i;
+
+	luaL_checkany(L, 2);
+	lua_settop(L, 3);
+	luaL_checkstack(L, 2 * ARGS_MAX, "queue.add");
+	arg_str(&a, "JOB.ADD");
+	arg_queue(&a, 1);
+	arg_payload(&a, 2);
+	if (!lua_isnil(L, 3)) {
+		luaL_checktype(L, 3, LUA_TTABLE);
+		check_opt_names(L, 3);
+		for (i = 0; i < nitems(add_opts); i++) {
+			lua_getfield(L, 3, add_opts[i].name);
+			if (lua_isnil(L, -1))
+				lua_pop(L, 1);
+			else
+				add_opt(&a, &add_opts[i]);
+		}
+	}
+	return send_ask(L, a.v, a.n, 0, 0);
+}
+
+static int
+ask_one(lua_State *L, const char *command)
+{
+	struct args a = {.L = L};
+
+	lua_settop(L, 1);
+	arg_str(&a, command);
+	arg_queue(&a, 1);
+	return send_ask(L, a.v, a.n, 0, 0);
+}
+
+static int
+queue_get(lua_State *L)
+{
+	return ask_one(L, "JOB.GET");
+}
+
+static int
+queue_stats(lua_State *L)
+{
+	return ask_one(L, "QUEUE.STATS");
+}
+
+static int
+queue_pause(lua_State *L)
+{
+	return ask_one(L, "QUEUE.PAUSE");
+}
+
+static int
+queue_resume(lua_State *L)
+{
+	return ask_one(L, "QUEUE.RESUME");
+}
+
+/* queue.hold(name, until [, reason]) */
+static int
+queue_hold(lua_State *L)
+{
+	struct args a = {.L = L};
+	int64_t ms;
+
+	lua_settop(L, 3);
+	ms = lua_span(L, 2, "queue.hold", true);
+	luaL_argcheck(L, ms >= 0, 2, "how long to hold is missing");
+	arg_str(&a, "QUEUE.HOLD");
+	arg_queue(&a, 1);
+	arg_number(&a, ms);
+	if (!lua_isnil(L, 3))
+		arg_text(&a, 3);
+	return send_ask(L, a.v, a.n, 0, 0);
+}
+
+void
+lua_ask_open(lua_State *L)
+{
+	static const luaL_Reg lib[] = {
+		{"add", queue_add},
+		{"get", queue_get},
+		{"stats", queue_stats},
+		{"pause", queue_pause},
+		{"resume", queue_resume},
+		{"hold", queue_hold},
+		{NULL, NULL},
+	};
+
+	luaL_newlib(L, lib);
+	lua_setfield(L, -2, "queue");
+}

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+/* config, secret(name) and require(name). */
+#ifndef SCRIPT_LUA_MISC_H
+#define SCRIPT_LUA_MISC_H
+
+#include <lua.h>
+
+/* Adds them to the table on top of the stack. */
+void lua_misc_open(lua_State *L);
+
+#endif

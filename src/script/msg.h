@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What crosses between the main thread and a script thread. A sent message
+ * belongs to the receiver. A run (one try of a job, or one callback) and an
+ * ask (what a script wants of the store) are one allocation each, which
+ * travels there and back; each field names its writer.
+ */
+#ifndef SCRIPT_MSG_H
+#define SCRIPT_MSG_H
+
+#include <bsd/sys/queue.h>
+#include <ev.h>
+#include <lua.h>
+
+#include "base/buf.h"
+#include "front/resp_codec.h"
+#include "plugin.h"
+#include "rt/mbox.h"
+#include "script/script_opts.h"
+#include "script/source.h"
+
+enum msg_kind {
+	/* to_worker */
+	TO_RUN,			/* struct run_msg */
+	TO_ANSWER,		/* struct ask, answered */
+	TO_CANCEL,		/* struct note: token */
+	TO_SCAN,		/* struct scan: directories */
+	TO_CHECK,		/* struct check: load and validate */
+	TO_LOAD,		/* struct note: src, load it beforehand */
+	TO_RETIRE,		/* struct note: src, no more runs of it */
+	TO_ABORT,		/* struct note: give every run back */
+	TO_STOP,		/* struct note: end the thread */
+	/* from_worker */
+	FROM_ENDED,		/* struct run_msg */
+	FROM_ASK,		/* struct ask */
+	FROM_SCANNED,		/* struct scan */
+	FROM_CHECKED,		/* struct check */
+	FROM_CHANGED,		/* struct note: a watched file changed */
+	MSG_KINDS
+};
+
+struct msg {
+	struct mail mail;		/* first */
+	enum msg_kind kind;
+	int worker;			/* whose it is or whence it came */
+};
+
+/* What is said without an answer. */
+struct note {
+	struct msg m;
+	struct source *src;		/* holds a reference, or NULL */
+	uint64_t token;
+};
+
+enum run_what { RUN_PERFORM, RUN_COMPLETED, RUN_FAILED, RUN_STALLED, RUN_WHATS };
+
+/* What a run came to; written by the worker. */
+struct run_end {
+	enum bh_outcome outcome;
+	bool final;
+	bool backoff;			/* a release after the back-off */
+	int64_t delay_ms;		/* -1 not said */
+	char *text;			/* result or message; heap, or NULL */
+	size_t len;
+};
+
+enum run_wait { WAIT_NONE, WAIT_CPU, WAIT_SLEEP, WAIT_ANSWER };
+
+/* The worker's part of a run. Lua code reaches it through state->run. */
+struct run {
+	TAILQ_ENTRY(run) entry;		/* all of the worker's */
+	TAILQ_ENTRY(run) ready;		/* those that want the CPU */
+	struct state *st;
+	lua_State *co;
+	int co_ref;
+	int ticks;			/* CPU used in this stretch */
+	enum run_wait wait;
+	bool begun;
+	bool queued;			/* on the ready list */
+	bool verdict;			/* decided by job:fail() and its like */
+	bool failed;			/* ended by an error */
+	bool nomem;			/* ended by the memory cap */
+	struct run_msg **holder;	/* in the job object, while it lives */
+	bool cancelled;
+	ev_timer nap;			/* sleep() */
+	ev_timer deadline;		/* timeout, or grace after a cancel */
+	double begun_at;		/* loop time */
+	struct ask *ask;		/* under way */
+	struct ask *answered;		/* to be read at the next step */
+};
+
+struct run_msg {
+	struct msg m;
+	struct run run;			/* the worker's */
+	struct run_end end;		/* the worker's, read by main */
+	enum run_what what;
+	struct source *src;		/* holds a reference */
+	int64_t id;
+	uint64_t token;
+	int64_t callback;		/* id of it; 0 for RUN_PERFORM */
+	int32_t priority, attempt, attempts, error_count, stalled;
+	int64_t run_at, expires_at, created_at, started_at;
+	int64_t timeout_ms;		/* 0 none */
+	struct bh_bytes queue, payload, group, unique, origin;
+	struct bh_bytes news;		/* a callback's result or error */
+	/* main's alone: */
+	TAILQ_ENTRY(run_msg) entry;
+	struct pool *pool;
+	struct served *served;
+	bool cancel;			/* the backend wants it ended */
+	struct bh_finish finish;
+	size_t room;			/* of bytes that are in use */
+	char bytes[];			/* what the strings above point to */
+};
+
+/* A command of a script. */
+struct ask {
+	struct msg m;
+	struct run *run;		/* the worker's: NULL once it is gone */
+	struct source *src;		/* holds a reference */
+	uint64_t token;			/* progress: of the attempt, else 0 */
+	int64_t id;			/* progress: of the job */
+	struct resp_value value;	/* the worker's: decoded reply */
+	struct buf reply;		/* main's until it is sent back */
+	size_t argc;
+	struct bh_bytes argv[];		/* the text follows */
+};
+
+/* One file that a scan found. */
+struct found {
+	struct source *src;		/* NULL: it cannot be read */
+	char *file;
+	char *error;			/* why not */
+};
+
+struct scan {
+	struct msg m;
+	char *dir;			/* in; also what is watched */
+	struct script_env *env;		/* in; holds a reference */
+	struct found *files;		/* out: by name */
+	size_t nfiles;
+	char *error;			/* out: the directory's, or NULL */
+	char modules[65];		/* out: what lua_dir looks like */
+};
+
+struct check {
+	struct msg m;
+	struct source *src;		/* holds a reference */
+	struct script_opts opts;	/* out */
+	char *error;			/* out: "FILE:LINE: cause", or NULL */
+};
+
+/* src may be NULL; the note takes a reference of its own. */
+struct note *note_new(enum msg_kind kind, struct source *src, uint64_t token);
+/* What nobody wants any more, of whatever kind. */
+void msg_free(struct msg *m);
+void msg_free_chain(struct mail *mail);
+
+#endif

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the files of the pool share; nobody else includes this.
+ *
+ *   pool.c        life, turn, gates
+ *   pool_feed.c   reserve -> hand out -> run -> finish, cancels
+ *   pool_owed.c   callbacks that the backend owes
+ *   pool_load.c   loading and reloading
+ *   pool_ask.c    commands of scripts
+ *
+ * Main thread only.
+ */
+#ifndef SCRIPT_POOL_IMPL_H
+#define SCRIPT_POOL_IMPL_H
+
+#include <bsd/sys/queue.h>
+
+#include "rt/mbox.h"
+#include "script/msg.h"
+#include "script/pool.h"
+#include "script/state.h"
+#include "script/worker.h"
+
+TAILQ_HEAD(run_msg_list, run_msg);
+
+/* A script file that was seen at the last load, or is still in force. */
+struct script {
+	TAILQ_ENTRY(script) entry;	/* by file name */
+	char *file;
+	struct source *src;		/* in force; NULL: never loaded */
+	struct script_opts opts;	/* of src */
+	char *error;			/* why the newest one is refused */
+	char *guess;			/* queue, as far as one can tell */
+	int64_t loaded_at;
+	/* While a load is under way: */
+	bool seen;
+	struct source *fresh;		/* to be put in force */
+	struct script_opts fresh_opts;
+};
+
+/* A queue that a script serves or has served. Never freed before the pool:
+ * runs and requests point to it. */
+struct served {
+	TAILQ_ENTRY(served) entry;
+	char *queue;
+	struct script *script;		/* NULL: nobody serves it now */
+	int64_t concurrency;
+	int64_t running;
+	int64_t requested;
+};
+
+/* A job_reserve under way. */
+struct feed {
+	struct bh_reserve r;
+	TAILQ_ENTRY(feed) entry;
+	struct pool *pool;
+	struct served *served;
+	struct bh_bytes queue;
+};
+
+/* A callback that waits for its turn. */
+struct owed {
+	TAILQ_ENTRY(owed) entry;
+	struct run_msg *msg;		/* ready but for its source */
+};
+
+/* Who asks, when a script does: one for each file name, kept for good. */
+struct asker {
+	TAILQ_ENTRY(asker) entry;
+	struct session who;
+};
+
+struct pool_thread {
+	struct worker *worker;
+	int64_t load;			/* runs that it holds */
+	struct msg *first, *last;	/* not sent yet */
+};
+
+struct load_job {
+	bool active;
+	bool again;			/* another one was asked for meanwhile */
+	struct script_env *env;
+	char *dir;
+	bool modules_changed;
+	size_t waits;			/* checks under way */
+	bool ok;
+	struct buf report;
+	/* Everybody who wants to hear of this one, and of the next. */
+	struct load_ear *ears, *next_ears;
+};
+
+struct load_ear {
+	struct load_ear *next;
+	void (*done)(void *user, bool ok, const char *report);
+	void *user;
+};
+
+struct pool {
+	struct pool_config config;
+	struct cmd_env *env;
+	struct mbox inbox;
+	struct script_memory memory;
+	struct pool_thread *threads;
+	int nthreads;
+	TAILQ_HEAD(, script) scripts;
+	TAILQ_HEAD(, served) served;
+	TAILQ_HEAD(, feed) feeds;
+	TAILQ_HEAD(, owed) owed;
+	TAILQ_HEAD(, asker) askers;
+	struct run_msg_list running;
+	size_t nrunning;
+	size_t nowed_running;		/* of them callbacks */
+	size_t finishing;		/* job_finish under way */
+	struct run_msg *spare;		/* chained by m.mail.next */
+	size_t nspare;
+	uint32_t slots;			/* free ones of script_slots */
+	int64_t slots_total;
+	int64_t slots_owed;		/* to take away as they come free */
+	int64_t mono_ms;
+	int64_t feed_after;		/* mono: the backend had an error */
+	bool loaded;			/* the first load has ended */
+	bool draining;
+	bool stopping;
+	char modules[65];
+	struct script_env *script_env;	/* of the last load */
+	struct load_job load;
+	uint64_t next_session;
+};
+
+/* pool.c */
+struct served *pool_served_find(const struct pool *p, struct bh_bytes queue);
+struct served *pool_served_get(struct pool *p, const char *queue);
+/* A slot of script_slots is free again. */
+void pool_slot_free(struct pool *p);
+void pool_slots_set(struct pool *p, int64_t total);
+
+/* pool_feed.c */
+void pool_feed_cancel(struct pool *p, const struct served *s);
+void pool_run_ended(struct pool *p, struct run_msg *m);
+struct run_msg *run_msg_new(struct pool *p, size_t room);
+void run_msg_done(struct pool *p, struct run_msg *m);
+/* Copies into m's room. */
+struct bh_bytes run_msg_copy(struct run_msg *m, struct bh_bytes from);
+/* Gives the run to the thread with the least to do; sent by pool_flush(). */
+void pool_dispatch(struct pool *p, struct run_msg *m, struct served *s);
+void pool_flush(struct pool *p);
+void pool_cancelled(void *arg, int64_t id, uint64_t token,
+    struct bh_bytes reason);
+
+/* pool_owed.c */
+void pool_callback(void *arg, const struct bh_callback *cb);
+void pool_owed_ended(struct pool *p, struct run_msg *m);
+void pool_owed_feed(struct pool *p);
+void pool_owed_free(struct pool *p);
+
+/* pool_load.c */
+void pool_scanned(struct pool *p, struct scan *s);
+void pool_checked(struct pool *p, struct check *c);
+void pool_changed(struct pool *p);
+void pool_scripts_free(struct pool *p);
+void pool_refresh(struct pool *p);	/* concurrency, after new options */
+
+/* pool_ask.c */
+void pool_asked(struct pool *p, struct ask *a);
+void pool_askers_free(struct pool *p);
+
+#endif

@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Loading, in steps that never wait for the disk or for Lua:
+ *
+ *   pool_load ─► TO_SCAN ─► pool_scanned ─► TO_CHECK for each new or changed
+ *   file ─► pool_checked, the last one ─► settle: queues are given out in the
+ *   order of the file names ─► publish: new versions are in force for runs
+ *   that begin from now on, old ones end with their last run
+ *
+ * A file that is refused leaves its last good version in force, unless a
+ * script before it serves that queue now.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/die.h"
+#include "base/log.h"
+#include "base/xalloc.h"
+#include "script/pool_impl.h"
+
+static void
+set_error(struct script *s, char *error)
+{
+	free(s->error);
+	s->error = error;
+}
+
+static void
+script_free(struct pool *p, struct script *s)
+{
+	TAILQ_REMOVE(&p->scripts, s, entry);
+	source_unref(&s->src);
+	source_unref(&s->fresh);
+	free(s->file);
+	free(s->error);
+	free(s->guess);
+	free(s);
+}
+
+static void
+load_forget(struct load_job *l)
+{
+	struct load_ear *e;
+
+	while ((e = l->ears)) {
+		l->ears = e->next;
+		free(e);
+	}
+	while ((e = l->next_ears)) {
+		l->next_ears = e->next;
+		free(e);
+	}
+	script_env_unref(&l->env);
+	free(l->dir);
+	l->dir = NULL;
+	buf_done(&l->report);
+}
+
+void
+pool_scripts_free(struct pool *p)
+{
+	while (!TAILQ_EMPTY(&p->scripts))
+		script_free(p, TAILQ_FIRST(&p->scripts));
+	load_forget(&p->load);
+	script_env_unref(&p->script_env);
+}
+
+static void
+load_start(struct pool *p, const struct conf *conf)
+{
+	struct load_job *l = &p->load;
+	struct scan *s = xcalloc(1, sizeof(*s));
+
+	l->active = true;
+	l->ok = true;
+	script_env_unref(&l->env);
+	l->env = script_env_new(conf);
+	free(l->dir);
+	l->dir = xstrdup(conf->scripts_dir);
+	buf_reset(&l->report, 0);
+	atomic_store(&p->memory.limit, conf->scripts_memory);
+	pool_slots_set(p, conf->script_slots);
+	s->m.kind = TO_SCAN;
+	s->dir = xstrdup(l->dir);
+	s->env = script_env_ref(l->env);
+	worker_send(p->threads[0].worker, &s->m);
+}
+
+void
+pool_load(struct pool *p, const struct conf *conf,
+    void (*done)(void *user, bool ok, const char *report), void *user)
+{
+	struct load_job *l = &p->load;
+	struct load_ear *e = NULL, **tail;
+
+	if (done) {
+		e = xcalloc(1, sizeof(*e));
+		e->done = done;
+		e->user = user;
+		tail = l->active ? &l->next_ears : &l->ears;
+		while (*tail)
+			tail = &(*tail)->next;
+		*tail = e;
+	}
+	/* One that runs has read files that may have changed since. */
+	if (l->active)
+		l->again = true;
+	else
+		load_start(p, conf);
+}
+
+/* Nobody asked for this one: its news go to the log. */
+static void
+log_report(void *user, bool ok, const char *report)
+{
+	const char *end;
+
+	(void)user;
+	for (; *report; report = *end ? end + 1 : end) {
+		end = strchr(report, '\n');
+		if (!end)
+			end = report + strlen(report);
+		log_about(ok ? LOG_INFO : LOG_WARN, NULL, "%.*s",
+		    (int)(end - report), report);
+	}
+}
+
+void
+pool_changed(struct pool *p)
+{
+	pool_load(p, p->env->conf, log_report, NULL);
+}
+
+static void
+load_done(struct pool *p)
+{
+	struct load_job *l = &p->load;
+	struct load_ear *e, *ears = l->ears;
+	char *report = buf_take(&l->report);
+	bool ok = l->ok;
+
+	p->loaded = true;
+	script_env_unref(&p->script_env);
+	p->script_env = l->env;
+	l->env = NULL;
+	l->active = false;
+	l->ears = l->next_ears;
+	l->next_ears = NULL;
+	if (l->again) {
+		l->again = false;
+		load_start(p, p->env->conf);
+	}
+	while ((e = ears)) {
+		ears = e->next;
+		e->done(e->user, ok, report);
+		free(e);
+	}
+	free(report);
+}
+
+/* A line of the report; an error makes the whole load fail. */
+static void
+tell(struct pool *p, bool error, const char *line)
+{
+	buf_addf(&p->load.report, "%s\n", line);
+	if (error)
+		p->load.ok = false;
+}
+
+static void
+refuse(struct pool *p, struct script *s, char *error)
+{
+	source_unref(&s->fresh);
+	set_error(s, error);
+	tell(p, true, error);
+}
+
+static struct script *
+script_get(struct pool *p, const char *file)
+{
+	struct script *s, *made;
+
+	TAILQ_FOREACH(s, &p->scripts, entry) {
+		int order = strcmp(s->file, file);
+
+		if (order == 0)
+			return s;
+		if (order > 0)
+			break;
+	}
+	made = xcalloc(1, sizeof(*made));
+	made->file = xstrdup(file);
+	if (s)
+		TAILQ_INSERT_BEFORE(s, made, entry);
+	else
+		TAILQ_INSERT_TAIL(&p->scripts, made, entry);
+	return made;
+}
+
+static bool
+is_unchanged(const struct pool *p, const struct script *s,
+    const struct source *src)
+{
+	return s->src && !s->error && !p->load.modules_changed &&
+	    strcmp(s->src->version, src->version) == 0 &&
+	    script_env_equal(s->src->env, src->env);
+}
+
+static void
+consider(struct pool *p, struct found *f)
+{
+	struct script *s = script_get(p, f->file);
+	struct check *c;
+
+	s->seen = true;
+	if (!f->src) {
+		refuse(p, s, f->error);
+		f->error = NULL;
+		return;
+	}
+	if (is_unchanged(p, s, f->src))
+		return;
+	free(s->guess);
+	s->guess = source_guess_queue(f->src->text, f->src->len);
+	s->fresh = f->src;
+	f->src = NULL;
+	c = xcalloc(1, sizeof(*c));
+	c->m.kind = TO_CHECK;
+	c->src = source_ref(s->fresh);
+	p->load.waits++;
+	worker_send(p->threads[0].worker, &c->m);
+}
+
+/* A version that no run may use any more. */
+static void
+retire(struct pool *p, struct source **src)
+{
+	int i;
+
+	for (i = 0; *src && i < p->nthreads; i++)
+		worker_send(p->threads[i].worker,
+		    &note_new(TO_RETIRE, *src, 0)->m);
+	source_unref(src);
+}
+
+/* The first script before s that will serve the queue, or NULL. */
+static struct script *
+taken_by(struct pool *p, const struct script *s, const char *queue)
+{
+	struct script *o;
+
+	TAILQ_FOREACH(o, &p->scripts, entry) {
+		if (o == s)
+			return NULL;
+		if (o->fresh && strcmp(o->fresh_opts.queue, queue) == 0)
+			return o;
+		if (!o->fresh && o->src &&
+		    strcmp(o->opts.queue, queue) == 0)
+			return o;
+	}
+	return NULL;
+}
+
+static void
+refuse_taken(struct pool *p, struct script *s, const char *queue,
+    const struct script *by)
+{
+	struct source *src = s->fresh;
+
+	s->fresh = NULL;
+	refuse(p, s, xasprintf("%s: queue \"%s\" is served by %s already",
+	    s->file, queue, by->file));
+	retire(p, &src);
+}
+
+/* Whether the script may have its queue; it loses its old one too when a
+ * script before it has taken that. */
+static void
+settle_one(struct pool *p, struct script *s)
+{
+	const struct script *by;
+
+	if (s->fresh) {
+		by = taken_by(p, s, s->fresh_opts.queue);
+		if (by)
+			refuse_taken(p, s, s->fresh_opts.queue, by);
+	}
+	if (s->fresh || !s->src)
+		return;
+	by = taken_by(p, s, s->opts.queue);
+	if (!by)
+		return;
+	if (!s->error)
+		refuse_taken(p, s, s->opts.queue, by);
+	retire(p, &s->src);
+}
+
+static void
+put_in_force(struct pool *p, struct script *s)
+{
+	bool same = s->src && strcmp(s->src->version, s->fresh->version) == 0;
+	int i;
+
+	buf_addf(&p->load.report, "%s: loaded%s, version %s, queue %s\n",
+	    s->file, same ? " again (its modules or the configuration have "
+	    "changed)" : "", s->fresh->version, s->fresh_opts.queue);
+	retire(p, &s->src);
+	s->src = s->fresh;
+	s->opts = s->fresh_opts;
+	s->fresh = NULL;
+	s->loaded_at = clock_now().wall_ms;
+	set_error(s, NULL);
+	/* Thread 0 has it from the check. */
+	for (i = 1; i < p->nthreads; i++)
+		worker_send(p->threads[i].worker,
+		    &note_new(TO_LOAD, s->src, 0)->m);
+}
+
+static void
+remove_gone(struct pool *p)
+{
+	struct script *s, *next;
+
+	TAILQ_FOREACH_SAFE(s, &p->scripts, entry, next) {
+		if (s->seen)
+			continue;
+		if (s->src)
+			buf_addf(&p->load.report, "%s: removed, queue %s has "
+			    "no handler now\n", s->file, s->opts.queue);
+		else
+			buf_addf(&p->load.report, "%s: removed\n", s->file);
+		retire(p, &s->src);
+		script_free(p, s);
+	}
+}
+
+void
+pool_refresh(struct pool *p)
+{
+	struct queue_opts o;
+	struct served *q;
+
+	TAILQ_FOREACH(q, &p->served, entry) {
+		if (!q->script)
+			continue;
+		qopts_resolve(p->config.qopts, q->queue, &o);
+		q->concurrency = o.concurrency;
+	}
+}
+
+/* Queues, their options and their handlers as the scripts are now. */
+static void
+publish(struct pool *p)
+{
+	struct script *s;
+	struct served *q;
+
+	TAILQ_FOREACH(q, &p->served, entry)
+		q->script = NULL;
+	TAILQ_FOREACH(s, &p->scripts, entry)
+		if (s->src)
+			pool_served_get(p, s->opts.queue)->script = s;
+	TAILQ_FOREACH(q, &p->served, entry) {
+		qopts_script_set(p->config.qopts, q->queue,
+		    q->script ? &q->script->opts.opts : NULL);
+		if (!q->script)
+			pool_feed_cancel(p, q);
+	}
+	pool_refresh(p);
+	p->env->ops->options_changed(p->env->be);
+}
+
+static void
+settle(struct pool *p)
+{
+	struct script *s;
+
+	remove_gone(p);
+	TAILQ_FOREACH(s, &p->scripts, entry)
+		settle_one(p, s);
+	TAILQ_FOREACH(s, &p->scripts, entry)
+		if (s->fresh)
+			put_in_force(p, s);
+	publish(p);
+	load_done(p);
+}
+
+void
+pool_scanned(struct pool *p, struct scan *s)
+{
+	struct script *o;
+	size_t i;
+
+	if (s->error) {
+		tell(p, true, s->error);
+		msg_free(&s->m);
+		pool_refresh(p);
+		load_done(p);
+		return;
+	}
+	p->load.modules_changed = strcmp(p->modules, s->modules) != 0;
+	memcpy(p->modules, s->modules, sizeof(p->modules));
+	TAILQ_FOREACH(o, &p->scripts, entry)
+		o->seen = false;
+	p->load.waits = 1;
+	for (i = 0; i < s->nfiles; i++)
+		consider(p, &s->files[i]);
+	msg_free(&s->m);
+	if (--p->load.waits == 0)
+		settle(p);
+}
+
+void
+pool_checked(struct pool *p, struct check *c)
+{
+	struct script *s;
+
+	TAILQ_FOREACH(s, &p->scripts, entry)
+		if (s->fresh == c->src)
+			break;
+	CHECK(s);
+	if (c->error) {
+		refuse(p, s, c->error);
+		c->error = NULL;
+	} else {
+		s->fresh_opts = c->opts;
+		set_error(s, NULL);
+	}
+	msg_free(&c->m);
+	if (--p->load.waits == 0)
+		settle(p);
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/* The table that a script returns, checked and taken apart. */
+#ifndef SCRIPT_SCRIPT_OPTS_H
+#define SCRIPT_SCRIPT_OPTS_H
+
+#include <lua.h>
+
+#include "base/attr.h"
+#include "base/buf.h"
+#include "conf/qopts.h"
+
+struct script_opts {
+	char queue[129];
+	struct queue_opts opts;
+};
+
+/* Reads the table at idx; what the script does not say stays "not said".
+ * 0, or -1 with a sentence in e that names the option, the value and what was
+ * expected. Raises Lua errors only for want of memory. */
+MUSTCHECK int script_opts_read(lua_State *L, int idx,
+    struct script_opts *ret, struct buf *e);
+
+#endif
