@@ -6,8 +6,9 @@
 
 #include "base/die.h"
 
-/* How long a statement waits for another program's transaction to end. */
-#define BUSY_MS 5000
+/* How long a statement waits for another program's transaction to end: a
+ * daemon that starts tells soon what holds it up. */
+#define BUSY_MS 1000
 
 /* Once, before SQLite starts: its memory statistics take a global lock at each
  * allocation, and nobody reads them. A refusal means that it runs already. */

@@ -22,9 +22,11 @@
 #include "journal/writer.h"
 
 #define RETRY_MS 1000
+/* A writer at work is more patient than one that starts. */
+#define BUSY_MS 5000
 /* Enough for the inner pages of a tree with a million rows and the hot ends
  * of it; see schema.sql for what is hot. */
-#define CACHE_BYTES (16 * 1024 * 1024)
+#define CACHE_BYTES (8 * 1024 * 1024)
 #define RECOVER_CACHE_BYTES (1024 * 1024)
 /* What the WAL's file keeps when it starts at the front again. */
 #define WAL_LIMIT_BYTES (64 * 1024 * 1024)
@@ -132,6 +134,7 @@ tune(struct journal *j, struct err *e)
 
 	if (rc != SQLITE_OK)
 		return db_fail(e, j->db, rc);
+	CHECK(sqlite3_busy_timeout(j->db, BUSY_MS) == SQLITE_OK);
 	if (set_pragma(j, "synchronous", j->config.relaxed ? 1 : 2, e) != 0 ||
 	    set_pragma(j, "journal_size_limit", WAL_LIMIT_BYTES, e) != 0)
 		return -1;

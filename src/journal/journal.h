@@ -79,6 +79,8 @@ enum jread_kind {
 	JREAD_LIST			/* a page of one queue, by id */
 };
 
+#define JREAD_LATEST UINT64_MAX
+
 struct jread {
 	void (*done)(struct jread *r);
 	void *user;
@@ -99,7 +101,9 @@ struct jread {
 	size_t nbodies;
 	struct err err;			/* code BH_E_IO when reading failed */
 	struct jread *next;		/* the journal's */
-	uint64_t after;			/* the journal's */
+	/* in: the LSN that must be durable first, JREAD_LATEST for all that
+	 * has been appended so far. */
+	uint64_t after;
 };
 
 /* The caller allocates it; done() is called exactly once, from journal_take()

@@ -226,17 +226,22 @@ FROM queue LEFT JOIN counts ON counts.queue = queue.id;
 
 -- Failed jobs by what they died of, most frequent first.
 CREATE VIEW errors_view AS
+WITH groups AS (
+	SELECT job.queue AS queue, fingerprint, count(*) AS count,
+		min(finished_at) AS first_at, max(finished_at) AS last_at,
+		max(job.id) AS sample_id
+	FROM job WHERE state = 2 GROUP BY job.queue, fingerprint
+)
 SELECT queue.name AS queue,
-	printf('%016x', job.fingerprint) AS fingerprint,
-	count(*) AS count,
-	strftime('%Y-%m-%dT%H:%M:%fZ', min(job.finished_at) / 1000.0,
-		'unixepoch') AS first_at,
-	strftime('%Y-%m-%dT%H:%M:%fZ', max(job.finished_at) / 1000.0,
-		'unixepoch') AS last_at,
-	max(job.id) AS sample_id,
-	(SELECT newest.error FROM job AS newest WHERE newest.id = max(job.id))
-		AS text
-FROM job JOIN queue ON queue.id = job.queue
-WHERE job.state = 2
-GROUP BY job.queue, job.fingerprint
-ORDER BY count(*) DESC, job.queue, job.fingerprint;
+	printf('%016x', groups.fingerprint) AS fingerprint,
+	groups.count AS count,
+	strftime('%Y-%m-%dT%H:%M:%fZ', groups.first_at / 1000.0, 'unixepoch')
+		AS first_at,
+	strftime('%Y-%m-%dT%H:%M:%fZ', groups.last_at / 1000.0, 'unixepoch')
+		AS last_at,
+	groups.sample_id AS sample_id,
+	sample.error AS text
+FROM groups
+	JOIN job AS sample ON sample.id = groups.sample_id
+	JOIN queue ON queue.id = groups.queue
+ORDER BY groups.count DESC, queue.name, groups.fingerprint;
