@@ -59,6 +59,7 @@ struct call {
 	int answers;
 	uint64_t order;			/* when it was answered: 1, 2, … */
 	struct arena inputs;		/* freed by the answer */
+	void (*then)(struct call *c);	/* called inside done(), or NULL */
 	union {
 		struct bh_req req;
 		struct bh_put put;
@@ -107,13 +108,17 @@ struct suite_env {
 	void *be;
 	struct qopts *qopts;
 	char dir[256];			/* empty at open, removed at the end */
+	int lives;			/* the backend's, to tell stores apart */
 	int wake_fd;			/* an eventfd: suite_wake() writes it */
 	int64_t wall, mono;
+	bool in_turn;			/* between its two halves */
+	bool in_done;
 	int64_t next;			/* what turn_end() last answered */
 	uint64_t order;
 	struct suite_calls calls;
 	struct suite_told told;
 	struct arena arena;
+	void *scratch;			/* the case's own */
 	char fault[400];		/* a promise broken in a callback */
 };
 
@@ -156,6 +161,9 @@ void suite_wake(void *arg);
 
 /* --- the loop and its clocks --- */
 
+/* The first half of a turn, unless it is under way: the ask functions call
+ * it, and so must who calls the backend otherwise. */
+void suite_begin(struct suite_env *t);
 /* One turn, without waiting. */
 void suite_turn(struct suite_env *t);
 /* Turns until nothing happens any more at this moment. */
@@ -170,8 +178,10 @@ void suite_crash(struct suite_env *t, int64_t down_ms);
 
 /* Turns until the call is answered; fails the test when it is not. */
 void call_wait(struct call *c);
-/* Settles, then whether the call is answered. */
+/* Whether it is answered once all has been done that is due by now. */
 bool call_answered(struct call *c);
+/* The caller went away. */
+void call_cancel(struct call *c);
 /* Waits, and fails unless the status is BH_OK. */
 void call_ok(struct call *c);
 

@@ -138,6 +138,10 @@ call_done(struct bh_req *req)
 	c->u->req.user = c;
 	c->u->req.done = call_done;
 	arena_done(&c->inputs);
+	t->in_done = true;
+	if (c->then)
+		c->then(c);
+	t->in_done = false;
 }
 
 static struct call *
@@ -145,6 +149,8 @@ call_new(struct suite_env *t, enum call_kind kind)
 {
 	struct call *c = xcalloc(1, sizeof(*c));
 
+	if (!t->in_done)
+		suite_begin(t);
 	c->t = t;
 	c->kind = kind;
 	c->verb = call_verbs[kind];
@@ -160,9 +166,18 @@ static struct call *
 call_issued(struct call *c)
 {
 	c->in_verb = false;
-	if (c->t->fault[0])
+	if (c->t->fault[0] && !c->t->in_done)
 		fail_msg("%s", c->t->fault);
 	return c;
+}
+
+void
+call_cancel(struct call *c)
+{
+	suite_begin(c->t);
+	c->in_verb = true;
+	c->t->ops->cancel(c->t->be, &c->u->req);
+	call_issued(c);
 }
 
 static struct bh_bytes

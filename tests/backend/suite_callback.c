@@ -9,6 +9,7 @@ set_callbacks(struct suite_env *t, int64_t bits)
 
 	o.callbacks = bits;
 	qopts_script_set(t->qopts, "q", &o);
+	suite_begin(t);
 	t->ops->options_changed(t->be);
 	suite_settle(t);
 }
@@ -42,6 +43,7 @@ on_completed_is_offered(void **state)
 	expect_bytes(cb->result, "42");
 	suite_pass(t, 60000);
 	assert_null(told_next(t));
+	suite_begin(t);
 	t->ops->callback_done(t->be, cb->id);
 	suite_settle(t);
 }
@@ -156,13 +158,17 @@ listen_offers_what_is_owed_again(void **state)
 	first = run_done(t, "q");
 	id = run_done(t, "q");
 	cb = expect_callback(t, BH_ON_COMPLETED, first);
+	suite_begin(t);
 	t->ops->callback_done(t->be, cb->id);
 	expect_callback(t, BH_ON_COMPLETED, id);
 	assert_null(told_next(t));
+	suite_begin(t);
 	t->ops->listen(t->be, &events, t);
 	cb = expect_callback(t, BH_ON_COMPLETED, id);
 	assert_null(told_next(t));
+	suite_begin(t);
 	t->ops->callback_done(t->be, cb->id);
+	suite_begin(t);
 	t->ops->listen(t->be, &events, t);
 	assert_null(told_next(t));
 }

@@ -198,6 +198,30 @@ requests_of_one_turn_see_each_other(void **state)
 	assert_int_equal(d->queues->count[BH_ACTIVE], 1);
 }
 
+/* done(): the next of a chain of requests is issued inside it. */
+static void
+chain_get(struct call *c)
+{
+	struct call **next = c->t->scratch;
+
+	*next = ask_get(c->t, c->ids[0], -1);
+}
+
+static void
+requests_may_be_issued_inside_done(void **state)
+{
+	struct suite_env *t = *state;
+	struct call *next = NULL, *c = ask_put(t, "q", "x", NULL);
+
+	t->scratch = &next;
+	c->then = chain_get;
+	call_ok(c);
+	assert_non_null(next);
+	call_ok(next);
+	assert_non_null(next->jobs);
+	expect_bytes(next->jobs->payload, "x");
+}
+
 static void
 max_waiting_refuses_and_stores_nothing(void **state)
 {
@@ -245,6 +269,7 @@ const struct suite_case suite_put_cases[] = {
 	CASE(ids_are_not_used_again),
 	CASE(ids_of_requests_in_one_turn_are_in_order),
 	CASE(requests_of_one_turn_see_each_other),
+	CASE(requests_may_be_issued_inside_done),
 	CASE(max_waiting_refuses_and_stores_nothing),
 	CASE(max_waiting_has_room_again_after_a_start),
 	{0},
@@ -435,9 +460,7 @@ a_parked_reserve_can_be_cancelled(void **state)
 	int64_t id;
 
 	assert_false(call_answered(c));
-	c->in_verb = true;
-	t->ops->cancel(t->be, &c->u->req);
-	c->in_verb = false;
+	call_cancel(c);
 	assert_int_equal(c->answers, 0);
 	call_wait(c);
 	assert_int_equal(c->status, BH_E_CANCELED);
@@ -452,7 +475,7 @@ a_reserve_can_be_cancelled_in_its_own_turn(void **state)
 	struct call *c = ask_reserve(t, &(struct want){.queue = "q",
 	    .wait = true});
 
-	t->ops->cancel(t->be, &c->u->req);
+	call_cancel(c);
 	call_wait(c);
 	assert_int_equal(c->status, BH_E_CANCELED);
 }
@@ -465,7 +488,7 @@ cancel_loses_no_job_whatever_it_meets(void **state)
 	int64_t id = put(t, "q", "x");
 
 	c = ask_reserve(t, &(struct want){.queue = "q", .wait = true});
-	t->ops->cancel(t->be, &c->u->req);
+	call_cancel(c);
 	call_wait(c);
 	if (c->status == BH_OK) {
 		assert_int_equal(c->njobs, 1);
@@ -526,6 +549,7 @@ drain_hands_out_nothing_more(void **state)
 
 	j = take_id(t, "q", id);
 	parked = ask_reserve(t, &(struct want){.queue = "q", .wait = true});
+	suite_begin(t);
 	t->ops->drain(t->be);
 	call_ok(ask_put(t, "q", "y", NULL));
 	c = ask_reserve(t, &(struct want){.queue = "q"});

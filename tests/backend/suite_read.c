@@ -126,9 +126,7 @@ a_wait_can_be_cancelled(void **state)
 	struct call *c = ask_get(t, id, 0);
 
 	assert_false(call_answered(c));
-	c->in_verb = true;
-	t->ops->cancel(t->be, &c->u->req);
-	c->in_verb = false;
+	call_cancel(c);
 	call_wait(c);
 	assert_int_equal(c->status, BH_E_CANCELED);
 	assert_int_equal(run_done(t, "q"), id);

@@ -364,11 +364,13 @@ reopen_offers_owed_callbacks(void **state)
 
 	o.callbacks = 1 << BH_ON_COMPLETED;
 	qopts_script_set(t->qopts, "q", &o);
+	suite_begin(t);
 	t->ops->options_changed(t->be);
 	put_count(t, "q", 2, NULL);
 	seen = run_done(t, "q");
 	n = told_next(t);
 	assert_int_equal(n->cb.job, seen);
+	suite_begin(t);
 	t->ops->callback_done(t->be, n->cb.id);
 	j = take(t, "q");
 	owed = j->id;
@@ -384,6 +386,7 @@ reopen_offers_owed_callbacks(void **state)
 	expect_bytes(n->cb.result, "42");
 	expect_bytes(n->cb.payload, "one of many");
 	assert_null(told_next(t));
+	suite_begin(t);
 	t->ops->callback_done(t->be, n->cb.id);
 	suite_reopen(t, 1000);
 	assert_null(told_next(t));
@@ -547,6 +550,7 @@ crash_owes_on_stalled_to_handlers(void **state)
 
 	o.callbacks = 1 << BH_ON_STALLED;
 	qopts_script_set(t->qopts, "q", &o);
+	suite_begin(t);
 	t->ops->options_changed(t->be);
 	id = put(t, "q", "x");
 	assert_non_null(take_handler(t, "q"));

@@ -23,6 +23,7 @@ add_options(struct suite_env *t, const char *queue,
     const struct queue_opts *o)
 {
 	qopts_config_add(t->qopts, queue, o);
+	suite_begin(t);
 	t->ops->options_changed(t->be);
 	suite_settle(t);
 }
