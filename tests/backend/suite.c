@@ -119,7 +119,8 @@ suite_settle(struct suite_env *t)
 void
 call_wait(struct call *c)
 {
-	turns_until(c->t, c);
+	if (c->t->in_turn || turn_wanted(c->t, true))
+		turns_until(c->t, c);
 	if (!c->answers)
 		fail_msg("%s was not answered", c->verb);
 }

@@ -108,7 +108,7 @@ struct suite_env {
 	void *be;
 	struct qopts *qopts;
 	char dir[256];			/* empty at open, removed at the end */
-	int lives;			/* the backend's, to tell stores apart */
+	int lives;			/* the backend's own */
 	int wake_fd;			/* an eventfd: suite_wake() writes it */
 	int64_t wall, mono;
 	bool in_turn;			/* between its two halves */
