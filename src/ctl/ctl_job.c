@@ -294,16 +294,38 @@ is_end(const struct resp_value *cursor)
 	    cursor->s.len == 0 || str_is(cursor->s.data, cursor->s.len, "0");
 }
 
+/* {"jobs": [...], "cursor": where the next page begins, null at the end}. */
+static int
+json_jobs(struct ctl *ctl, const struct resp_value *v)
+{
+	struct buf out = BUF_INIT;
+	struct json j;
+
+	json_init(&j, &out);
+	json_object(&j);
+	json_key(&j, "jobs");
+	render_json(&j, &v->items[1]);
+	json_key(&j, "cursor");
+	if (is_end(&v->items[0]))
+		json_null(&j);
+	else
+		render_json(&j, &v->items[0]);
+	json_object_end(&j);
+	fprintf(ctl->out, "%s\n", buf_str(&out));
+	buf_done(&out);
+	return CTL_OK;
+}
+
 static int
 show_jobs(struct ctl *ctl, const struct resp_value *v)
 {
 	struct buf cursor = BUF_INIT;
 
-	if (ctl->json)
-		return ctl_json(ctl, v);
 	if (v->type != RESP_ARRAY || v->n != 2)
 		return ctl_fail(ctl, "the daemon's answer to JOB.LIST is not "
 		    "a cursor and a list");
+	if (ctl->json)
+		return json_jobs(ctl, v);
 	print_jobs(ctl, &v->items[1]);
 	if (!is_end(&v->items[0])) {
 		render_value(&cursor, "", &v->items[0], ctl->now);
@@ -422,6 +444,8 @@ ctl_why(struct ctl *ctl, int argc, char **argv)
 		return CTL_FAILED;
 	if (ctl->json)
 		return ctl_json(ctl, v);
+	render_text(&text, value_bytes(v, "gate"), 0);
+	buf_adds(&text, ": ");
 	render_text(&text, value_bytes(v, "text"), 0);
 	until = value_int(v, "until", 0);
 	if (until > ctl->now) {
