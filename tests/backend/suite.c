@@ -119,7 +119,7 @@ suite_settle(struct suite_env *t)
 void
 call_wait(struct call *c)
 {
-	if (c->t->in_turn || turn_wanted(c->t, true))
+	if (!c->answers && (c->t->in_turn || turn_wanted(c->t, true)))
 		turns_until(c->t, c);
 	if (!c->answers)
 		fail_msg("%s was not answered", c->verb);
@@ -350,7 +350,7 @@ static const struct suite_case *const suite_themes[] = {
 	suite_unique_cases, suite_group_cases, suite_gate_cases,
 	suite_share_cases, suite_keep_cases, suite_failed_cases,
 	suite_read_cases, suite_alter_cases, suite_callback_cases,
-	suite_reopen_cases,
+	suite_reopen_cases, suite_storm_cases,
 };
 
 static bool

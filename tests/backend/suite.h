@@ -151,6 +151,7 @@ extern const struct suite_case suite_read_cases[];
 extern const struct suite_case suite_alter_cases[];
 extern const struct suite_case suite_callback_cases[];
 extern const struct suite_case suite_reopen_cases[];
+extern const struct suite_case suite_storm_cases[];
 
 /* Runs everything that the backend can; argv[1] is a pattern of case names.
  * The number of failures. */
@@ -306,6 +307,8 @@ int64_t queue_purge(struct suite_env *t, const char *queue,
 void expect_bytes(struct bh_bytes b, const char *text);
 /* Fails unless b begins with text. */
 void expect_prefix(struct bh_bytes b, const char *text);
+/* Fails unless all that outlives a restart is the same; a lease does not. */
+void expect_same_job(const struct bh_job *a, const struct bh_job *b);
 /* The first thing told that was not looked at yet, or NULL. */
 struct told *told_next(struct suite_env *t);
 

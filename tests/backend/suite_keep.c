@@ -33,6 +33,29 @@ retention_counts_completed_jobs(void **state)
 }
 
 static void
+retention_of_none_still_answers_those_who_wait(void **state)
+{
+	struct suite_env *t = *state;
+	struct queue_opts o = queue_none();
+	struct bh_job *j;
+	struct call *c;
+	int64_t id;
+
+	o.retain_completed_count = 0;
+	set_options(t, "q", &o);
+	id = put(t, "q", "x");
+	c = ask_get(t, id, 0);
+	j = take_id(t, "q", id);
+	assert_false(call_answered(c));
+	finish_done(t, j, "42");
+	call_ok(c);
+	assert_non_null(c->jobs);
+	expect_bytes(c->jobs->result, "42");
+	expect_gone(t, id);
+	assert_int_equal(stats(t, "q")->count[BH_COMPLETED], 0);
+}
+
+static void
 retention_forgets_completed_jobs_by_age(void **state)
 {
 	struct suite_env *t = *state;
@@ -181,6 +204,7 @@ retained_jobs_are_not_counted(void **state)
 
 const struct suite_case suite_keep_cases[] = {
 	CASE(retention_counts_completed_jobs),
+	CASE(retention_of_none_still_answers_those_who_wait),
 	CASE(retention_forgets_completed_jobs_by_age),
 	CASE(retention_by_default_is_a_day_and_a_month),
 	CASE(retention_counts_failed_jobs),

@@ -3,47 +3,6 @@
  * not. */
 #include "suite.h"
 
-static void
-expect_same_bytes(struct bh_bytes a, struct bh_bytes b)
-{
-	assert_int_equal(a.len, b.len);
-	if (a.len > 0)
-		assert_memory_equal(a.data, b.data, a.len);
-}
-
-static void
-expect_same_job(const struct bh_job *a, const struct bh_job *b)
-{
-	assert_int_equal(a->id, b->id);
-	expect_same_bytes(a->queue, b->queue);
-	assert_int_equal(a->state, b->state);
-	expect_same_bytes(a->payload, b->payload);
-	expect_same_bytes(a->group, b->group);
-	expect_same_bytes(a->unique, b->unique);
-	assert_int_equal(a->priority, b->priority);
-	assert_int_equal(a->attempt, b->attempt);
-	assert_int_equal(a->attempts, b->attempts);
-	assert_int_equal(a->error_count, b->error_count);
-	assert_int_equal(a->stalled, b->stalled);
-	assert_int_equal(a->run_at, b->run_at);
-	assert_int_equal(a->expires_at, b->expires_at);
-	assert_int_equal(a->created_at, b->created_at);
-	assert_int_equal(a->started_at, b->started_at);
-	assert_int_equal(a->finished_at, b->finished_at);
-	assert_int_equal(a->timeout_ms, b->timeout_ms);
-	expect_same_bytes(a->progress, b->progress);
-	expect_same_bytes(a->result, b->result);
-	expect_same_bytes(a->error, b->error);
-	expect_same_bytes(a->origin, b->origin);
-	assert_int_equal(a->nerrors, b->nerrors);
-	for (size_t i = 0; i < a->nerrors; i++) {
-		assert_int_equal(a->errors[i].attempt, b->errors[i].attempt);
-		assert_int_equal(a->errors[i].at, b->errors[i].at);
-		expect_same_bytes(a->errors[i].message, b->errors[i].message);
-		expect_same_bytes(a->errors[i].version, b->errors[i].version);
-	}
-}
-
 /* One job in each state, with as many fields filled as it can have. */
 static void
 put_each_state(struct suite_env *t, int64_t ids[BH_STATES])
