@@ -91,7 +91,8 @@ journalfix_teardown(void **state)
 	char path[128];
 	int i;
 
-	faultvfs_reset();
+	if (f->config.vfs)
+		faultvfs_reset();
 	journal_close(&f->j);
 	for (i = 0; names[i]; i++) {
 		snprintf(path, sizeof(path), "%s/%s", f->dir, names[i]);
