@@ -331,7 +331,7 @@ stats_know_how_long_jobs_run(void **state)
 	for (int i = 0; i < 20; i++) {
 		struct bh_job *j = take(t, "q");
 
-		suite_pass(t, i < 18 ? 100 : 4000);
+		suite_pass(t, i < 17 ? 100 : 4000);
 		finish_done(t, j, NULL);
 	}
 	s = stats(t, "q");
