@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <libgen.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -253,33 +254,75 @@ check_together(struct reader *r, const config_t *cfg)
 	    (intmax_t)c->max_payload);
 }
 
-static void
-read_text(struct reader *r, const char *text, size_t len)
+/* What makes the whole text unreadable. */
+PRINTF(3, 4) static void
+unreadable(struct reader *r, int line, const char *fmt, ...)
 {
-	char *wide = reader_widen(text, len), *path = xstrdup(r->file);
-	const char *at;
+	char what[BH_ERROR_TEXT];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(what, sizeof(what), fmt, ap);
+	va_end(ap);
+	r->errors++;
+	err_set(r->e, BH_E_BADARG, "%.120s:%d: %.100s", r->file, line, what);
+	if (r->report)
+		buf_addf(r->report, "%s:%d: %s\n", r->file, line, what);
+}
+
+static void
+parse_error(struct reader *r, const config_t *cfg)
+{
+	const char *main_file = r->file, *file = config_error_file(cfg);
+	const char *cause = config_error_text(cfg);
+
+	if (strcmp(cause, "syntax error") == 0)
+		cause = "syntax error, expected NAME = VALUE; (is a bracket "
+		    "or a semicolon missing here or above?)";
+	r->file = file ? file : main_file;
+	unreadable(r, config_error_line(cfg), "%s", cause);
+	r->file = main_file;
+}
+
+static void
+read_text(struct reader *r, const char *text)
+{
+	char *path = xstrdup(r->file);
 	config_t cfg;
 
 	config_init(&cfg);
 	config_set_include_dir(&cfg, dirname(path));
-	if (config_read_string(&cfg, wide)) {
+	if (!config_read_string(&cfg, text)) {
+		parse_error(r, &cfg);
+	} else {
 		read_group(r, config_root_setting(&cfg), "");
 		if (r->errors == 0)
 			check_together(r, &cfg);
-	} else {
-		at = config_error_file(&cfg);
-		r->errors++;
-		err_set(r->e, BH_E_BADARG, "%s:%d: %s%s", at ? at : r->file,
-		    config_error_line(&cfg), config_error_text(&cfg),
-		    strcmp(config_error_text(&cfg), "syntax error") ? "" :
-		    ", expected NAME = VALUE; (is a quote, a bracket or a "
-		    "semicolon missing here or above?)");
-		if (r->report)
-			buf_addf(r->report, "%s\n", r->e->text);
 	}
 	config_destroy(&cfg);
-	free(wide);
 	free(path);
+}
+
+static void
+read_bytes(struct reader *r, const char *text, size_t len)
+{
+	const char *nul = len ? memchr(text, '\0', len) : NULL;
+	char *wide;
+	int line = 1;
+
+	if (nul) {
+		for (const char *p = text; p < nul; p++)
+			line += *p == '\n';
+		unreadable(r, line, "a NUL byte, expected text");
+		return;
+	}
+	wide = reader_widen(text, len, &line);
+	if (wide)
+		read_text(r, wide);
+	else
+		unreadable(r, line, "a string or comment begins here and "
+		    "never ends");
+	free(wide);
 }
 
 int
@@ -288,23 +331,10 @@ conf_load_text(struct conf **ret, const char *name, const char *text,
 {
 	struct reader r = {.file = name, .report = report, .e = e,
 	    .conf = conf_new()};
-	const char *nul = len ? memchr(text, '\0', len) : NULL;
 
 	free(r.conf->file);
 	r.conf->file = xstrdup(name);
-	if (nul) {
-		int line = 1;
-
-		for (const char *p = text; p < nul; p++)
-			line += *p == '\n';
-		r.errors++;
-		err_set(e, BH_E_BADARG, "%s:%d: a NUL byte, expected text",
-		    name, line);
-		if (report)
-			buf_addf(report, "%s\n", e->text);
-	} else {
-		read_text(&r, text, len);
-	}
+	read_bytes(&r, text, len);
 	if (r.errors) {
 		conf_free(&r.conf);
 		return -1;

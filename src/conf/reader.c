@@ -252,7 +252,8 @@ is_wide(const char *s, size_t len)
 	return v > INT32_MAX;
 }
 
-/* Length of the comment or string that begins at s, 0 if none does. */
+/* Length of the comment or string that begins at s, 0 if none does, len + 1
+ * if it never ends. */
 static size_t
 skip_quiet(const char *s, size_t len)
 {
@@ -265,22 +266,29 @@ skip_quiet(const char *s, size_t len)
 	}
 	if (len > 1 && s[0] == '/' && s[1] == '*') {
 		end = len > 3 ? memmem(s + 2, len - 2, "*/", 2) : NULL;
-		return end ? (size_t)(end - s) + 2 : len;
+		return end ? (size_t)(end - s) + 2 : len + 1;
 	}
 	if (s[0] != '"')
 		return 0;
 	while (i < len && s[i] != '"')
 		i += s[i] == '\\' && i + 1 < len ? 2 : 1;
-	return i < len ? i + 1 : len;
+	return i < len ? i + 1 : len + 1;
 }
 
 char *
-reader_widen(const char *text, size_t len)
+reader_widen(const char *text, size_t len, int *ret_line)
 {
 	struct buf out = BUF_INIT;
 
 	for (size_t i = 0, n; i < len; i += n) {
 		n = skip_quiet(text + i, len - i);
+		if (n > len - i) {
+			*ret_line = 1;
+			for (size_t k = 0; k < i; k++)
+				*ret_line += text[k] == '\n';
+			buf_done(&out);
+			return NULL;
+		}
 		if (n == 0 && is_word(text[i])) {
 			while (i + n < len && is_word(text[i + n]))
 				n++;

@@ -49,7 +49,8 @@ void reader_user(struct reader *r, const config_setting_t *s);
 
 /* The text with an L after each integer that needs more than 32 bits, which
  * libconfig would otherwise cut silently. Lines stay where they are. The
- * caller frees it. */
-char *reader_widen(const char *text, size_t len);
+ * caller frees it. NULL when a string or comment never ends, with the line
+ * where it begins. */
+char *reader_widen(const char *text, size_t len, int *ret_line);
 
 #endif

@@ -8,6 +8,14 @@
 #include "conf/conf.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+const char *__lsan_default_suppressions(void);
+
+/* libconfig loses the string in front of a syntax error. */
+const char *
+__lsan_default_suppressions(void)
+{
+	return "leak:libconfig";
+}
 
 static void
 use(struct conf *c)

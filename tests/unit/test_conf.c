@@ -177,6 +177,10 @@ errors_name_place_option_value_and_wish(void **state)
 		    "2000 bytes cannot hold a payload of max_payload "
 		    "(1048576 bytes)"},
 		{"a = 1;\na = 2;", "t.conf:2: duplicate setting name"},
+		{"a = 1;\nb = \"x;\nc = 2;\n", "t.conf:2: a string or comment "
+		    "begins here and never ends"},
+		{"/* a = 1;", "t.conf:1: a string or comment begins here and "
+		    "never ends"},
 	};
 
 	(void)state;
