@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The vtable over engine and journal, the order of a backend's turn, and what
+ * is done about a disk that is full or fails.
+ */
+#include "backend/embedded.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/xalloc.h"
+#include "engine/engine.h"
+#include "journal/journal.h"
+
+/* Below this much free space on the file system no new work is taken: what
+ * is there must still be able to end. */
+enum { DISK_RESERVE = 8 << 20 };
+
+struct embedded {
+	struct journal *journal;
+	struct engine *engine;
+	int64_t max_disk;
+	struct err refuse;		/* what engine_refuse() was told */
+	bool shedding;
+	bool failing;			/* the disk's failure has been told */
+	int64_t mono_ms;
+};
+
+int
+embedded_open(void **ret, const struct embedded_config *c, struct err *e)
+{
+	struct embedded *b = xcalloc(1, sizeof(*b));
+	struct clock_time now = clock_now();
+	struct journal_config jc = {.dir = c->dir, .relaxed = c->relaxed,
+	    .wake = c->wake, .wake_arg = c->wake_arg,
+	    .release = engine_release, .vfs = c->vfs};
+	struct engine_config ec = {.qopts = c->qopts,
+	    .payload_cache = c->payload_cache, .max_queues = c->max_queues};
+
+	if (journal_open(&b->journal, &jc, e) < 0) {
+		free(b);
+		return -1;
+	}
+	b->max_disk = c->max_disk;
+	ec.journal = b->journal;
+	b->engine = engine_new(&ec);
+	engine_time(b->engine, now.wall_ms, now.mono_ms);
+	if (engine_load(b->engine, e) < 0) {
+		journal_close(&b->journal);
+		engine_free(&b->engine);
+		free(b);
+		return -1;
+	}
+	journal_start(b->journal);
+	*ret = b;
+	return 0;
+}
+
+void
+embedded_set_limits(void *be, int64_t payload_cache, int64_t max_disk,
+    int64_t max_queues)
+{
+	struct embedded *b = be;
+
+	b->max_disk = max_disk;
+	engine_set_limits(b->engine, payload_cache, max_queues);
+}
+
+static void
+embedded_close(void *be)
+{
+	struct embedded *b = be;
+
+	journal_close(&b->journal);
+	engine_free(&b->engine);
+	free(b);
+}
+
+/* --- the disk --- */
+
+static void
+refuse(struct embedded *b, int code, const char *text)
+{
+	if (b->refuse.code == code)
+		return;
+	if (code)
+		log_error("new work is refused: %s", text);
+	else
+		log_info("new work is accepted again");
+	b->refuse = (struct err){.code = code};
+	snprintf(b->refuse.text, sizeof(b->refuse.text), "%s", text);
+	engine_refuse(b->engine, &b->refuse);
+}
+
+/* Announced steps: completed jobs go early at 90 % of max_disk, new work is
+ * refused at 100 % or when the file system has hardly any space left. */
+static void
+watch_space(struct embedded *b)
+{
+	struct journal_stats s;
+	int64_t used;
+	char text[BH_ERROR_TEXT];
+	bool tight;
+
+	journal_stats(b->journal, &s);
+	used = s.db_bytes - s.free_bytes;
+	tight = b->max_disk > 0 && used > b->max_disk / 10 * 9;
+	if (tight && !b->shedding)
+		log_warn("the store uses %lld of %lld bytes (max_disk): "
+		    "completed jobs are removed early", (long long)used,
+		    (long long)b->max_disk);
+	b->shedding = tight;
+	if (tight)
+		engine_shed_completed(b->engine);
+	if (b->max_disk > 0 && used >= b->max_disk) {
+		snprintf(text, sizeof(text), "the store uses %lld bytes, "
+		    "max_disk is %lld", (long long)used,
+		    (long long)b->max_disk);
+		refuse(b, BH_E_DISKFULL, text);
+	} else if (s.commits > 0 && s.disk_free_bytes < DISK_RESERVE &&
+	    s.free_bytes < DISK_RESERVE) {
+		snprintf(text, sizeof(text), "the file system of the state "
+		    "directory has only %lld bytes left",
+		    (long long)s.disk_free_bytes);
+		refuse(b, BH_E_DISKFULL, text);
+	} else {
+		refuse(b, BH_OK, "");
+	}
+}
+
+/* While commits fail: what has not been promised yet is taken back, so that
+ * its caller learns it now; everything else waits for the disk. */
+static void
+watch_disk(struct embedded *b)
+{
+	const struct err *failure = journal_failure(b->journal);
+
+	if (!failure) {
+		b->failing = false;
+		watch_space(b);
+		return;
+	}
+	refuse(b, failure->code, failure->text);
+	if (!b->failing)
+		engine_take_back(b->engine, failure);
+	b->failing = true;
+}
+
+/* --- the turn --- */
+
+static void
+turn_begin(void *be, int64_t wall_ms, int64_t mono_ms)
+{
+	struct embedded *b = be;
+
+	b->mono_ms = mono_ms;
+	engine_time(b->engine, wall_ms, mono_ms);
+	journal_take(b->journal, mono_ms);
+	watch_disk(b);
+	engine_deliver(b->engine);
+	engine_run_due(b->engine);
+}
+
+static int64_t
+turn_end(void *be)
+{
+	struct embedded *b = be;
+	int64_t next, at;
+	bool delivered;
+
+	engine_serve(b->engine);
+	engine_settle(b->engine);
+	journal_kick(b->journal);
+	delivered = engine_deliver(b->engine);
+	next = engine_next(b->engine);
+	at = journal_next(b->journal);
+	if (at < next)
+		next = at;
+	/* Callers that were answered may have asked again. */
+	return delivered ? b->mono_ms : next;
+}
+
+/* --- the verbs --- */
+
+#define VERB(name, type)                                                 \
+	static void verb_##name(void *be, struct type *r)                \
+	{                                                                \
+		memset(&r->req.priv, 0, sizeof(r->req.priv));            \
+		engine_##name(((struct embedded *)be)->engine, r);       \
+	}
+VERB(put, bh_put)
+VERB(reserve, bh_reserve)
+VERB(finish, bh_finish)
+VERB(extend, bh_extend)
+VERB(get, bh_get)
+VERB(list, bh_list)
+VERB(alter, bh_alter)
+VERB(stats, bh_stats)
+VERB(queue_alter, bh_queue_alter)
+#undef VERB
+
+static void
+verb_cancel(void *be, struct bh_req *req)
+{
+	engine_cancel(((struct embedded *)be)->engine, req);
+}
+
+static void
+verb_listen(void *be, const struct bh_events *events, void *arg)
+{
+	engine_listen(((struct embedded *)be)->engine, events, arg);
+}
+
+static void
+verb_callback_done(void *be, int64_t id)
+{
+	engine_callback_done(((struct embedded *)be)->engine, id);
+}
+
+static void
+options_changed(void *be)
+{
+	engine_options_changed(((struct embedded *)be)->engine);
+}
+
+static void
+drain(void *be)
+{
+	engine_drain(((struct embedded *)be)->engine);
+}
+
+static bool
+idle(void *be)
+{
+	struct embedded *b = be;
+
+	return engine_quiet(b->engine) &&
+	    journal_durable(b->journal) == journal_last(b->journal);
+}
+
+static void
+health(void *be, struct bh_health *ret)
+{
+	struct embedded *b = be;
+	struct journal_stats s;
+
+	journal_stats(b->journal, &s);
+	*ret = (struct bh_health){.type = "embedded",
+	    .accepting = b->refuse.code == BH_OK,
+	    .db_bytes = s.db_bytes, .wal_bytes = s.wal_bytes,
+	    .disk_limit = b->max_disk, .commits_total = s.commits,
+	    .commit_rows_total = s.rows, .commit_p50_us = s.commit_p50_us,
+	    .commit_p99_us = s.commit_p99_us,
+	    .jobs_memory_bytes = (int64_t)engine_memory(b->engine)};
+	snprintf(ret->text, sizeof(ret->text), "%.199s", b->refuse.text);
+}
+
+const struct bh_backend_ops embedded_ops = {
+	.name = "embedded",
+	.job_put = verb_put,
+	.job_reserve = verb_reserve,
+	.job_finish = verb_finish,
+	.job_extend = verb_extend,
+	.job_get = verb_get,
+	.job_list = verb_list,
+	.job_alter = verb_alter,
+	.queue_stats = verb_stats,
+	.queue_alter = verb_queue_alter,
+	.cancel = verb_cancel,
+	.listen = verb_listen,
+	.callback_done = verb_callback_done,
+	.turn_begin = turn_begin,
+	.turn_end = turn_end,
+	.options_changed = options_changed,
+	.health = health,
+	.drain = drain,
+	.idle = idle,
+	.close = embedded_close,
+};

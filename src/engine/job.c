@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A job's state is the container it is in:
+ *
+ *   waiting    queue->ready[priority], or the line of its group
+ *   delayed    the mono or wall heap; and queue->delayed, or its group's line
+ *   active     queue->active (through its body); its group's line
+ *   completed  queue->completed or queue->retained
+ *   failed     queue->failed
+ *
+ * leave() takes it out of the old one, enter() puts it into the new one, and
+ * job_move() is the only caller of both for a job that has a state.
+ */
+#include "base/die.h"
+#include "engine/part.h"
+
+static const bool allowed[BH_STATES][BH_STATES] = {
+	[BH_WAITING] = {[BH_ACTIVE] = 1, [BH_FAILED] = 1, [BH_DELAYED] = 1},
+	[BH_DELAYED] = {[BH_WAITING] = 1, [BH_FAILED] = 1, [BH_DELAYED] = 1},
+	[BH_ACTIVE] = {[BH_WAITING] = 1, [BH_DELAYED] = 1,
+	    [BH_COMPLETED] = 1, [BH_FAILED] = 1},
+	[BH_FAILED] = {[BH_WAITING] = 1},
+};
+
+struct job *
+job_new(struct engine *e, int64_t id, struct queue *q)
+{
+	struct job *j = slab_alloc(&e->jobs);
+
+	j->id = id;
+	j->queue = q;
+	j->node.timer.kind = NODE_JOB;
+	map_put(&e->by_id, j);
+	return j;
+}
+
+struct job *
+job_find(const struct engine *e, int64_t id)
+{
+	return map_get(&e->by_id, map_hash_int((uint64_t)id), &id);
+}
+
+struct ext *
+job_ext(struct engine *e, struct job *j)
+{
+	if (!j->ext)
+		j->ext = slab_alloc(&e->exts);
+	return j->ext;
+}
+
+void
+job_flag(struct job *j, enum job_flag f, bool on)
+{
+	if (on)
+		job_flags(j) |= (uint8_t)f;
+	else
+		job_flags(j) &= (uint8_t)~f;
+}
+
+static void
+list_in(struct job *j, struct nodes *list)
+{
+	TAILQ_INSERT_TAIL(list, &j->node, link);
+	job_flag(j, JOB_LISTED, true);
+}
+
+static void
+list_out(struct job *j, struct nodes *list)
+{
+	if (!job_is(j, JOB_LISTED))
+		return;
+	TAILQ_REMOVE(list, &j->node, link);
+	job_flag(j, JOB_LISTED, false);
+}
+
+static bool
+grouped(const struct job *j)
+{
+	return j->ext && j->ext->group;
+}
+
+static void
+enter_waiting(struct engine *e, struct job *j, bool front)
+{
+	int64_t expiry = put_expiry(e, j);
+
+	if (expiry != INT64_MAX)
+		heap_set(&e->mono, &j->node.timer, expiry);
+	if (job_is(j, JOB_BLOCKED))
+		return;
+	if (grouped(j)) {
+		if (!job_is(j, JOB_INLINE))
+			group_join(e, j);
+		group_refresh(e, j->ext->group, false);
+	} else {
+		queue_ready(j->queue, &j->node, job_priority(j), front);
+		job_flag(j, JOB_LISTED, true);
+	}
+}
+
+static void
+leave_waiting(struct engine *e, struct job *j)
+{
+	heap_remove(&e->mono, &j->node.timer);
+	if (!job_is(j, JOB_LISTED))
+		return;
+	queue_unready(e, j->queue, &j->node, job_priority(j));
+	job_flag(j, JOB_LISTED, false);
+}
+
+static void
+enter_delayed(struct engine *e, struct job *j, int64_t at)
+{
+	heap_set(job_is(j, JOB_WALL) ? &e->wall : &e->mono, &j->node.timer,
+	    at);
+	if (!job_is(j, JOB_INLINE))
+		list_in(j, &j->queue->delayed);
+}
+
+static void
+leave_delayed(struct engine *e, struct job *j)
+{
+	heap_remove(job_is(j, JOB_WALL) ? &e->wall : &e->mono,
+	    &j->node.timer);
+	job_flag(j, JOB_WALL, false);
+	list_out(j, &j->queue->delayed);
+}
+
+static void
+leave(struct engine *e, struct job *j)
+{
+	struct queue *q = j->queue;
+
+	q->count[job_state(j)]--;
+	switch (job_state(j)) {
+	case BH_WAITING:
+		leave_waiting(e, j);
+		break;
+	case BH_DELAYED:
+		leave_delayed(e, j);
+		break;
+	case BH_ACTIVE:
+		heap_remove(&e->mono, &j->node.timer);
+		TAILQ_REMOVE(&q->active, j->body, active);
+		if (grouped(j))
+			group_ended(e, j->ext->group);
+		break;
+	case BH_COMPLETED:
+		heap_remove(&e->mono, &j->node.timer);
+		if (!job_is(j, JOB_RETAIN))
+			q->completed_counted--;
+		list_out(j, job_is(j, JOB_RETAIN) ? &q->retained
+						  : &q->completed);
+		break;
+	case BH_FAILED:
+		queue_failure_drop(q, j->fingerprint);
+		list_out(j, &q->failed);
+		break;
+	case BH_STATES:
+		break;
+	}
+}
+
+/* Nothing that lives holds a place or a key after its end. */
+static void
+end_of_life(struct engine *e, struct job *j)
+{
+	struct job *follower = NULL;
+
+	unique_free(e, j);
+	if (grouped(j))
+		group_leave(e, j);
+	if (j->ext && j->ext->pair) {
+		if (job_is(j, JOB_BLOCKED))
+			j->ext->pair->ext->pair = NULL;
+		else
+			follower = j->ext->pair;
+		j->ext->pair = NULL;
+	}
+	job_flag(j, JOB_BLOCKED, false);
+	if (j->ext) {
+		slab_free(&e->exts, j->ext);
+		j->ext = NULL;
+	}
+	if (follower)
+		job_unblock(e, follower);
+}
+
+static void
+enter(struct engine *e, struct job *j, enum bh_job_state state, int64_t at,
+    bool front)
+{
+	struct queue *q = j->queue;
+
+	j->node.timer.tag[0] = (uint8_t)state;
+	q->count[state]++;
+	switch (state) {
+	case BH_WAITING:
+		enter_waiting(e, j, front);
+		break;
+	case BH_DELAYED:
+		enter_delayed(e, j, at);
+		if (grouped(j) && job_is(j, JOB_INLINE))
+			group_refresh(e, j->ext->group, false);
+		break;
+	case BH_ACTIVE:
+		CHECK(j->body);
+		TAILQ_INSERT_TAIL(&q->active, j->body, active);
+		heap_set(&e->mono, &j->node.timer, at);
+		if (grouped(j))
+			group_started(e, j->ext->group);
+		break;
+	case BH_COMPLETED:
+		end_of_life(e, j);
+		if (job_is(j, JOB_RETAIN)) {
+			list_in(j, &q->retained);
+			heap_set(&e->mono, &j->node.timer, at);
+		} else {
+			q->completed_counted++;
+			j->node.timer.at = at;
+			list_in(j, &q->completed);
+		}
+		break;
+	case BH_FAILED:
+		end_of_life(e, j);
+		j->node.timer.at = at;
+		list_in(j, &q->failed);
+		break;
+	case BH_STATES:
+		break;
+	}
+}
+
+void
+job_enter(struct engine *e, struct job *j, enum bh_job_state state,
+    int64_t at)
+{
+	enter(e, j, state, at, false);
+	queue_refresh(e, j->queue);
+}
+
+void
+job_move(struct engine *e, struct job *j, enum bh_job_state to, int64_t at)
+{
+	CHECK(allowed[job_state(j)][to]);
+	leave(e, j);
+	job_enter(e, j, to, at);
+}
+
+void
+job_redelay(struct engine *e, struct job *j, bool wall, int64_t at)
+{
+	leave(e, j);
+	if (job_is(j, JOB_INLINE)) {
+		struct group *g = j->ext->group;
+
+		TAILQ_REMOVE(&g->line, &j->node, link);
+		job_flag(j, JOB_INLINE, false);
+		group_refresh(e, g, false);
+	}
+	job_flag(j, JOB_WALL, wall);
+	job_enter(e, j, BH_DELAYED, at);
+}
+
+void
+job_move_front(struct engine *e, struct job *j)
+{
+	CHECK(allowed[job_state(j)][BH_WAITING]);
+	leave(e, j);
+	enter(e, j, BH_WAITING, 0, true);
+	queue_refresh(e, j->queue);
+}
+
+void
+job_forget(struct engine *e, struct job *j)
+{
+	struct queue *q = j->queue;
+
+	leave(e, j);
+	end_of_life(e, j);
+	body_drop(e, j);
+	map_remove(&e->by_id, j);
+	slab_free(&e->jobs, j);
+	queue_refresh(e, q);
+}
+
+void
+job_delete(struct engine *e, struct job *j)
+{
+	struct jrec r = job_rec(j, JR_JOB_DELETE);
+
+	r.u.del.leased = job_state(j) == BH_ACTIVE;
+	r.u.del.errors = job_is(j, JOB_HISTORY);
+	journal_append(e->journal, &r);
+	job_forget(e, j);
+}
+
+void
+job_unblock(struct engine *e, struct job *j)
+{
+	job_flag(j, JOB_BLOCKED, false);
+	j->ext->pair = NULL;
+	if (job_state(j) == BH_WAITING) {
+		heap_remove(&e->mono, &j->node.timer);
+		enter_waiting(e, j, false);
+		queue_refresh(e, j->queue);
+	}
+	job_write(e, j, JR_JOB_SET);
+}
+
+struct jrec
+job_rec(const struct job *j, enum jrec_kind kind)
+{
+	return (struct jrec){.kind = (uint8_t)kind, .id = j->id};
+}
+
+void
+job_write(struct engine *e, struct job *j, enum jrec_kind kind)
+{
+	struct jrec r = job_rec(j, kind);
+
+	r.u.set.run_at = j->run_at;
+	r.u.set.started_at = j->body ? j->body->started_at : 0;
+	r.u.set.attempt = j->attempt;
+	r.u.set.error_count = j->error_count;
+	r.u.set.stalled = j->stalled;
+	r.u.set.wall = job_is(j, JOB_WALL);
+	if (j->ext) {
+		r.u.set.unique_until = j->ext->unique_until;
+		if (job_is(j, JOB_BLOCKED))
+			r.u.set.after = j->ext->pair->id;
+	}
+	journal_append(e->journal, &r);
+}

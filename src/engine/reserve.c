@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Handing out. Callers of job_reserve park as waiters in the queues they ask
+ * for; engine_serve(), once a turn, gives each job to the first waiter of its
+ * queue that has room, queues taking turns by weight (stride scheduling,
+ * Waldspurger 1995): the one with the lowest pass is served, and its pass
+ * grows by STRIDE / weight.
+ */
+#include <stdlib.h>
+
+#include "base/die.h"
+#include "base/rng.h"
+#include "base/xalloc.h"
+#include "engine/part.h"
+
+enum {
+	STRIDE = 1 << 20,
+	CLAIMS_PER_TURN = 4096,
+	/* A handler's time-out is the host's business; the lease only catches
+	 * a host that has lost the job. */
+	HANDLER_MARGIN_MS = 30000
+};
+
+static void
+unlink_waiter(struct engine *e, struct waiter *w)
+{
+	size_t i;
+
+	for (i = 0; i < w->nlinks; i++) {
+		struct waiter_link *l = &w->links[i];
+
+		if (!l->queue)
+			continue;
+		TAILQ_REMOVE(&l->queue->waiters, l, link);
+		queue_refresh(e, l->queue);
+	}
+	heap_remove(&e->mono, &w->timer);
+	TAILQ_REMOVE(&e->waiters, w, all);
+}
+
+/* Ends the wait with what it has got, maybe nothing. */
+static void
+end_wait(struct engine *e, struct waiter *w)
+{
+	struct bh_reserve *r = w->req;
+	struct answer *a = w->answer;
+
+	unlink_waiter(e, w);
+	r->req.priv.kind = ANSWER_PLAIN;
+	r->req.priv.state = a;
+	if (a) {
+		r->jobs = a->jobs;
+		r->njobs = a->n;
+		answer_complete(e, a);
+	} else {
+		answer_ok(e, &r->req);
+	}
+	free(w);
+}
+
+void
+engine_reserve(struct engine *e, struct bh_reserve *r)
+{
+	struct waiter *w;
+	size_t i;
+
+	w = xcalloc(1, sizeof(*w) + r->nqueues * sizeof(w->links[0]));
+	w->timer.kind = NODE_WAITER;
+	w->req = r;
+	w->nlinks = r->nqueues;
+	r->jobs = NULL;
+	r->njobs = 0;
+	r->req.priv.state = w;
+	r->req.priv.kind = ANSWER_WAITER;
+	TAILQ_INSERT_TAIL(&e->waiters, w, all);
+	TAILQ_INSERT_TAIL(&e->fresh, w, served);
+	for (i = 0; i < r->nqueues; i++) {
+		struct err err;
+		struct queue *q = queue_find(e, r->queues[i]);
+
+		/* Without waiting, a queue that is not there is empty. */
+		if (!q && r->block_ms >= 0)
+			q = queue_obtain(e, r->queues[i], &err);
+		if (!q)
+			continue;
+		w->links[i].waiter = w;
+		w->links[i].queue = q;
+		TAILQ_INSERT_TAIL(&q->waiters, &w->links[i], link);
+		queue_refresh(e, q);
+	}
+	if (r->block_ms > 0)
+		heap_set(&e->mono, &w->timer, e->now.mono_ms + r->block_ms);
+}
+
+static bool
+has_room(const struct waiter *w)
+{
+	const struct bh_reserve *r = w->req;
+
+	return (w->answer ? w->answer->n : 0) < r->count &&
+	    (!r->budget || *r->budget > 0);
+}
+
+static struct waiter *
+first_with_room(const struct queue *q)
+{
+	struct waiter_link *l;
+
+	TAILQ_FOREACH(l, &q->waiters, link)
+		if (has_room(l->waiter))
+			return l->waiter;
+	return NULL;
+}
+
+/* The job that is next in this queue; its lists are in order. */
+static struct job *
+next_job(const struct engine *e, const struct queue *q)
+{
+	struct node *n = TAILQ_FIRST(&q->ready[__builtin_ctz(q->ready_mask)]);
+	struct job *j, *ahead;
+
+	if (n->timer.kind == NODE_JOB)
+		return job_of_node(n);
+	j = group_next(e, group_of_node(n), &ahead);
+	CHECK(j);
+	return j;
+}
+
+static int64_t
+lease_ms(const struct job *j)
+{
+	const struct body *b = j->body;
+	const struct bh_job_opts *o = &b->opts;
+	const struct queue_opts *q = &j->queue->opts;
+
+	if (b->handler)
+		return (o->timeout_ms >= 0 ? o->timeout_ms : q->timeout_ms) +
+		    HANDLER_MARGIN_MS;
+	if (b->asked_lease_ms >= 0)
+		return b->asked_lease_ms;
+	return o->lease_ms >= 0 ? o->lease_ms : q->lease_ms;
+}
+
+static void
+record_lease(struct engine *e, const struct job *j)
+{
+	const struct body *b = j->body;
+	struct jrec rec = job_rec(j, JR_LEASE);
+
+	rec.u.lease.attempt = j->attempt;
+	rec.u.lease.handler = b->handler;
+	rec.u.lease.token = b->token;
+	rec.u.lease.started_at = b->started_at;
+	rec.u.lease.until = b->lease_until;
+	rec.u.lease.worker = bytes_of(b->worker);
+	journal_append(e->journal, &rec);
+}
+
+/* The options of a cold job are known only after its claim. */
+void
+lease_resolve(struct engine *e, struct job *j)
+{
+	int64_t ms = lease_ms(j);
+
+	if (ms != j->body->lease_ms)
+		lease_extend(e, j, ms);
+}
+
+void
+lease_extend(struct engine *e, struct job *j, int64_t ms)
+{
+	struct jrec r = job_rec(j, JR_LEASE_EXTEND);
+
+	j->body->lease_ms = ms;
+	j->body->lease_until = e->now.wall_ms + ms;
+	r.u.until = j->body->lease_until;
+	journal_append(e->journal, &r);
+	heap_set(&e->mono, &j->node.timer, e->now.mono_ms + ms);
+}
+
+/* The job becomes this waiter's. */
+static void
+claim(struct engine *e, struct job *j, struct waiter *w)
+{
+	const struct bh_reserve *r = w->req;
+	struct queue *q = j->queue;
+	struct limit_rate rate = queue_rate(q);
+	struct body *b;
+
+	if (!j->body)
+		j->body = body_blank(j);
+	b = j->body;
+	body_uncache(e, b);
+	b->handler = r->handler;
+	b->cancelled = false;
+	b->token = rng_u64() | 1;
+	b->started_at = e->now.wall_ms;
+	b->asked_lease_ms = r->lease_ms;
+	b->lease_ms = lease_ms(j);
+	b->lease_until = e->now.wall_ms + b->lease_ms;
+	free(b->worker);
+	b->worker = r->worker.len ? xstrndup(r->worker.data, r->worker.len)
+				  : NULL;
+	j->attempt++;
+	job_move(e, j, BH_ACTIVE, e->now.mono_ms + b->lease_ms);
+	if (q->opts.rate_limit > 0 && q->opts.rate_by == RATE_BY_QUEUE)
+		q->tat_us = limit_take(q->tat_us, &rate,
+		    e->now.mono_ms * 1000);
+	record_lease(e, j);
+	if (!w->answer) {
+		w->answer = answer_new(e, &w->req->req);
+		w->req->req.priv.state = w;
+		/* Handlers have no use for the history. */
+		w->answer->errors = !r->handler;
+	}
+	answer_add(e, w->answer, j);
+	w->answer->jobs[w->answer->n - 1].token = b->token;
+	if (r->budget)
+		(*r->budget)--;
+	if (!w->got) {
+		w->got = true;
+		TAILQ_INSERT_TAIL(&e->served, w, served);
+	}
+}
+
+static void
+serve_queues(struct engine *e)
+{
+	TAILQ_HEAD(, queue) idle = TAILQ_HEAD_INITIALIZER(idle);
+	struct heap_item *top;
+	struct queue *q;
+	int left = CLAIMS_PER_TURN;
+
+	while (left > 0 && (top = heap_top(&e->turns))) {
+		struct waiter *w;
+
+		q = container_of(top, struct queue, turn);
+		w = first_with_room(q);
+		if (!w) {
+			/* Its callers are full or out of budget. */
+			heap_remove(&e->turns, top);
+			TAILQ_INSERT_TAIL(&idle, q, idle);
+			continue;
+		}
+		left--;
+		if (!q->opts.strict && q->pass > e->pass)
+			e->pass = q->pass;
+		q->pass += STRIDE / q->opts.weight;
+		heap_set(&e->turns, &q->turn, q->opts.strict
+		    ? q->pass - INT64_MAX / 2 : q->pass);
+		claim(e, next_job(e, q), w);
+		queue_refresh(e, q);
+	}
+	e->more = left == 0;
+	while ((q = TAILQ_FIRST(&idle))) {
+		TAILQ_REMOVE(&idle, q, idle);
+		queue_refresh(e, q);
+	}
+}
+
+void
+engine_serve(struct engine *e)
+{
+	struct waiter *w;
+
+	bulk_run(e);
+	while ((w = TAILQ_FIRST(&e->fresh))) {
+		TAILQ_REMOVE(&e->fresh, w, served);
+		if (w->req->block_ms < 0) {
+			w->got = true;
+			TAILQ_INSERT_TAIL(&e->served, w, served);
+		}
+	}
+	serve_queues(e);
+	while ((w = TAILQ_FIRST(&e->served))) {
+		TAILQ_REMOVE(&e->served, w, served);
+		end_wait(e, w);
+	}
+}
+
+void
+waiter_timeout(struct engine *e, struct waiter *w)
+{
+	end_wait(e, w);
+}
+
+static bool
+is_fresh(const struct engine *e, const struct waiter *w)
+{
+	const struct waiter *f;
+
+	TAILQ_FOREACH(f, &e->fresh, served)
+		if (f == w)
+			return true;
+	return false;
+}
+
+/* Gives up a wait that has got nothing. */
+void
+waiter_cancel(struct engine *e, struct waiter *w)
+{
+	struct bh_req *req = &w->req->req;
+
+	CHECK(!w->answer);
+	if (is_fresh(e, w))
+		TAILQ_REMOVE(&e->fresh, w, served);
+	unlink_waiter(e, w);
+	free(w);
+	req->priv.state = NULL;
+	answer_error(e, req, BH_E_CANCELED, "the caller went away");
+	req->priv.lsn = 0;
+}
