@@ -14,6 +14,7 @@ struct survey {
 	int64_t scripts, broken;
 	int64_t queues, waiting, active, failed, processed;
 	char *cause;			/* of a broken script, for people */
+	char *scripts_dir;		/* the daemon's, else this machine's */
 	char *worst;			/* queue with the most failed jobs */
 	int64_t worst_failed;
 };
@@ -22,7 +23,28 @@ static void
 survey_done(struct survey *s)
 {
 	free(s->cause);
+	free(s->scripts_dir);
 	free(s->worst);
+}
+
+/* Only an admin may ask for it; others see what is configured here. */
+static void
+survey_places(struct ctl *ctl, struct survey *s)
+{
+	const struct resp_value *v;
+	const struct conf *conf;
+	struct bh_bytes dir;
+
+	ctl->quiet = true;
+	v = ctl_ask(ctl, "CONFIG", "GET", "scripts_dir", NULL);
+	ctl->quiet = false;
+	dir = v ? value_bytes(v, "scripts_dir") : (struct bh_bytes){NULL, 0};
+	if (dir.data) {
+		s->scripts_dir = xstrndup(dir.data, dir.len);
+		return;
+	}
+	conf = ctl_conf(ctl);
+	s->scripts_dir = xstrdup(conf ? conf->scripts_dir : "scripts_dir");
 }
 
 static int
@@ -87,27 +109,18 @@ survey_queues(struct ctl *ctl, struct survey *s)
 
 /* The most pressing thing first. */
 static void
-advise(struct ctl *ctl, const struct survey *s,
-    const struct resp_value *status, struct buf *out)
+advise(const struct survey *s, const struct resp_value *status,
+    struct buf *out)
 {
-	const struct resp_value *accepting = value_get(status, "accepting");
-	struct bh_bytes dir = value_bytes(status, "scripts_dir");
-	const struct conf *conf = dir.data ? NULL : ctl_conf(ctl);
-
-	if (!dir.data && conf)
-		dir = (struct bh_bytes){conf->scripts_dir,
-		    strlen(conf->scripts_dir)};
-	if (accepting && accepting->type != RESP_NULL &&
-	    !value_int(status, "accepting", 1)) {
+	if (!value_int(status, "accepting", 1)) {
 		buf_adds(out, "New work is refused: ");
 		render_text(out, value_bytes(status, "text"), 0);
 	} else if (s->broken > 0) {
 		buf_addf(out, "%jd of %jd scripts cannot be loaded: %s",
 		    (intmax_t)s->broken, (intmax_t)s->scripts, s->cause);
 	} else if (s->scripts == 0 && s->active + s->processed == 0) {
-		buf_adds(out, "No script is loaded: put one into ");
-		render_text(out, dir, 0);
-		buf_adds(out, " and run 'systemctl reload bellhop'.");
+		buf_addf(out, "No script is loaded: put one into %s and run "
+		    "'systemctl reload bellhop'.", s->scripts_dir);
 	} else if (s->waiting + s->active + s->failed + s->processed == 0) {
 		buf_adds(out, "No job has come yet: try 'bellhopctl add "
 		    "QUEUE DATA' with the queue of a script.");
@@ -160,9 +173,10 @@ ctl_status(struct ctl *ctl, int argc, char **argv)
 	if (ctl_parse(ctl, argc, argv, NULL, 0, 0, 0, &n) != 0)
 		return CTL_USAGE;
 	if (survey_scripts(ctl, &s) == 0 && survey_queues(ctl, &s) == 0) {
+		survey_places(ctl, &s);
 		v = ctl_ask(ctl, "BELLHOP", "STATUS", NULL);
 		if (v) {
-			advise(ctl, &s, v, &sentence);
+			advise(&s, v, &sentence);
 			print_status(ctl, v, buf_str(&sentence));
 			status = CTL_OK;
 		}

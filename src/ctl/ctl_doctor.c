@@ -207,7 +207,7 @@ check_scripts(struct doctor *d)
 static void
 check_daemon(struct doctor *d)
 {
-	const struct resp_value *v, *accepting;
+	const struct resp_value *v;
 	struct buf text = BUF_INIT;
 
 	d->ctl->quiet = true;
@@ -216,10 +216,8 @@ check_daemon(struct doctor *d)
 		say(d, WARN, "the daemon does not answer: bellhopctl status "
 		    "says why");
 	} else {
-		accepting = value_get(v, "accepting");
 		render_text(&text, value_bytes(v, "text"), 0);
-		if (accepting && accepting->type != RESP_NULL &&
-		    !value_int(v, "accepting", 1))
+		if (!value_int(v, "accepting", 1))
 			say(d, FAIL, "the daemon refuses new work: %s",
 			    buf_str(&text));
 		else

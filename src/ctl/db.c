@@ -88,12 +88,10 @@ ask_state_dir(struct ctl *ctl)
 	struct bh_bytes s = {NULL, 0};
 
 	ctl->quiet = true;
-	v = ctl_ask(ctl, "CONFIG", "GET", "state_dir", NULL);
+	v = ctl_ask(ctl, "BELLHOP", "STATUS", NULL);
 	ctl->quiet = false;
-	if (v && v->type == RESP_MAP)
+	if (v)
 		s = value_bytes(v, "state_dir");
-	else if (v && v->type == RESP_ARRAY && v->n == 2)
-		s = v->items[1].s;
 	return s.data ? xstrndup(s.data, s.len) : NULL;
 }
 

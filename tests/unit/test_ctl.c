@@ -432,7 +432,9 @@ status_says_what_to_do(void **state)
 {
 	static const struct line empty[] = {
 		{"BELLHOP SCRIPTS", "*0\r\n"}, {"QUEUE.LIST", "*0\r\n"},
-		{"BELLHOP STATUS", "%2\r\n$11\r\nscripts_dir\r\n$4\r\n/x/y\r\n"
+		{"CONFIG GET scripts_dir",
+		    "%1\r\n$11\r\nscripts_dir\r\n$4\r\n/x/y\r\n"},
+		{"BELLHOP STATUS", "%2\r\n$9\r\naccepting\r\n:1\r\n"
 		    "$8\r\ndb_bytes\r\n:1572864\r\n"},
 		{NULL, NULL},
 	};
@@ -449,7 +451,7 @@ status_says_what_to_do(void **state)
 	assert_int_equal(status, 0);
 	assert_ptr_equal(strstr(out_text, "No script is loaded: put one into "
 	    "/x/y and run 'systemctl reload bellhop'.\n"), out_text);
-	assert_non_null(strstr(out_text, "db_bytes     1.5 MiB\n"));
+	assert_non_null(strstr(out_text, "db_bytes   1.5 MiB\n"));
 	ask(empty, "status --json", &status);
 	assert_non_null(strstr(out_text, "{\"summary\":\"No script"));
 	assert_non_null(strstr(out_text, "\"db_bytes\":1572864}\n"));
