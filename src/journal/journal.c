@@ -431,7 +431,10 @@ journal_read(struct journal *j, struct jread *r)
 	r->nbodies = 0;
 	r->err.code = BH_OK;
 	r->next = NULL;
-	r->after = j->last;
+	if (r->after == JREAD_LATEST)
+		r->after = j->last;
+	else if (r->after == JREAD_NOW)
+		r->after = 0;
 	*j->held_tail = r;
 	j->held_tail = &r->next;
 	feed_reader(j);

@@ -8,9 +8,8 @@
  * (group commit). journal_take() takes what the writer and the reader have
  * finished.
  *
- * Reads run on a thread of their own with a read-only connection. A read sees
- * at least everything appended before it was asked: it is held back until
- * that is durable.
+ * Reads run on a thread of their own with a read-only connection. A read is
+ * held back until what it must see is durable.
  *
  * When a commit fails, its outcome is unknown and nothing in it may be
  * acknowledged: the journal keeps the batch, says so through journal_failure()
@@ -79,7 +78,8 @@ enum jread_kind {
 	JREAD_LIST			/* a page of one queue, by id */
 };
 
-#define JREAD_LATEST UINT64_MAX
+#define JREAD_LATEST 0
+#define JREAD_NOW UINT64_MAX
 
 struct jread {
 	void (*done)(struct jread *r);
@@ -101,8 +101,8 @@ struct jread {
 	size_t nbodies;
 	struct err err;			/* code BH_E_IO when reading failed */
 	struct jread *next;		/* the journal's */
-	/* in: the LSN that must be durable first, JREAD_LATEST for all that
-	 * has been appended so far. */
+	/* in: the LSN that must be durable first; JREAD_LATEST: all that has
+	 * been appended so far, JREAD_NOW: none. */
 	uint64_t after;
 };
 

@@ -22,7 +22,7 @@ enum jrec_kind {
 	JR_VOID,		/* taken back before it was written */
 	JR_JOB_INSERT,
 	JR_JOB_SET,		/* the numbers of a living job */
-	JR_JOB_FINISH,		/* to completed or failed, kept */
+	JR_JOB_FINISH,		/* to completed or failed; no lease by then */
 	JR_JOB_REVIVE,		/* failed to living */
 	JR_JOB_DELETE,		/* with its lease and errors */
 	JR_JOB_PAYLOAD,
@@ -45,7 +45,7 @@ enum jrec_state { JSTATE_LIVE, JSTATE_COMPLETED, JSTATE_FAILED };
 
 struct jrec {
 	uint8_t kind;		/* enum jrec_kind */
-	int64_t id;		/* job; queue for JR_QUEUE*; callback; next id */
+	int64_t id;		/* of the job, queue, callback; next id */
 	void *owner;
 	union {
 		struct {
@@ -53,7 +53,7 @@ struct jrec {
 			int64_t created_at;
 			int64_t run_at;
 			int64_t expires_at;
-			int64_t unique_until;	/* wall, 0: with the job */
+			int64_t unique_until;	/* 0: with the job */
 			int64_t line_at;	/* grouped: place in line */
 			int64_t after;		/* FOLLOW: the active job */
 			bool wall;		/* run_at follows the clock */
@@ -63,8 +63,8 @@ struct jrec {
 		} insert;
 		struct {	/* SET, REVIVE */
 			int64_t run_at;
-			int64_t line_at;
-			int64_t started_at;	/* of the last start */
+			int64_t line_at;	/* 0 leaves it */
+			int64_t started_at;	/* last start, 0 leaves it */
 			int64_t unique_until;
 			int64_t after;
 			int32_t attempt;
@@ -98,7 +98,7 @@ struct jrec {
 		} lease;
 		int64_t until;			/* LEASE_EXTEND */
 		struct {
-			int32_t n;		/* 1, 2, …: how many so far */
+			int32_t n;		/* 1, 2 …; 0 the next one */
 			int32_t attempt;
 			int64_t at;
 			struct bh_bytes message;
@@ -140,7 +140,7 @@ struct jjob_row {
 	int64_t id;
 	int64_t queue;
 	uint8_t state;			/* enum jrec_state */
-	int8_t priority;
+	int8_t priority;		/* -1 not said */
 	bool wall;
 	int32_t attempt, error_count, stalled;
 	int64_t run_at, line_at, expires_at, finished_at;

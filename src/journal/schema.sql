@@ -23,7 +23,8 @@
 
 CREATE TABLE meta (
 	one INTEGER PRIMARY KEY CHECK (one = 1),
-	next_id INTEGER NOT NULL CHECK (next_id > 0), -- first job id never given
+	-- the first job id that was never given
+	next_id INTEGER NOT NULL CHECK (next_id > 0),
 	created_at INTEGER NOT NULL,
 	-- commits that succeeded only after the disk had failed
 	recovered INTEGER NOT NULL DEFAULT 0

@@ -59,7 +59,8 @@ static const char *const texts[ST_COUNT] = {
 	    " ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25,"
 	    " ?26)",
 	[ST_JOB_SET] =
-	    "UPDATE job SET run_at = ?2, line_at = ?3, started_at = ?4,"
+	    "UPDATE job SET run_at = ?2, line_at = ifnull(?3, line_at),"
+	    " started_at = ifnull(?4, started_at),"
 	    " unique_until = ?5, follows = ?6, attempt = ?7, error_count = ?8,"
 	    " stalled = ?9, wall = ?10 WHERE id = ?1",
 	[ST_JOB_FINISH] =
@@ -68,7 +69,8 @@ static const char *const texts[ST_COUNT] = {
 	    " result = ?9, error = ?10, unique_until = NULL, follows = NULL"
 	    " WHERE id = ?1",
 	[ST_JOB_REVIVE] =
-	    "UPDATE job SET run_at = ?2, line_at = ?3, started_at = ?4,"
+	    "UPDATE job SET run_at = ?2, line_at = ifnull(?3, line_at),"
+	    " started_at = ifnull(?4, started_at),"
 	    " unique_until = ?5, follows = ?6, attempt = ?7, error_count = ?8,"
 	    " stalled = ?9, wall = ?10, state = 0, finished_at = NULL,"
 	    " fingerprint = NULL, result = NULL, error = NULL,"
@@ -84,9 +86,11 @@ static const char *const texts[ST_COUNT] = {
 	[ST_LEASE_END] = "DELETE FROM lease WHERE id = ?1",
 	[ST_ERROR] =
 	    "INSERT OR REPLACE INTO error (job, n, attempt, at, message,"
-	    " version) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+	    " version) SELECT ?1, iif(?2 > 0, ?2, ifnull(max(n), 0) + 1),"
+	    " ?3, ?4, ?5, ?6 FROM error WHERE job = ?1",
 	[ST_ERROR_TRIM] =
-	    "DELETE FROM error WHERE job = ?1 AND n > 1 AND n <= ?2 - 5",
+	    "DELETE FROM error WHERE job = ?1 AND n > 1 AND n <="
+	    " (SELECT max(n) FROM error WHERE job = ?1) - 5",
 	[ST_ERROR_DELETE] = "DELETE FROM error WHERE job = ?1",
 	[ST_QUEUE] =
 	    "INSERT INTO queue (id, name, paused_at, paused_by, held_until,"
@@ -406,16 +410,15 @@ error_add(struct sql *q, const struct jrec *r)
 	sqlite3_stmt *s = q->st[ST_ERROR];
 	int rc;
 
-	put_int(s, 2, r->u.error.n);
+	put_opt(s, 2, r->u.error.n, 0);
 	put_int(s, 3, r->u.error.attempt);
 	put_int(s, 4, r->u.error.at);
 	put_text(s, 5, r->u.error.message.data ? r->u.error.message :
 	    (struct bh_bytes){"", 0});
 	put_name(s, 6, r->u.error.version);
 	rc = run_id(q, ST_ERROR, r->id);
-	if (rc != SQLITE_OK || r->u.error.n < 7)
+	if (rc != SQLITE_OK)
 		return rc;
-	put_int(q->st[ST_ERROR_TRIM], 2, r->u.error.n);
 	return run_id(q, ST_ERROR_TRIM, r->id);
 }
 

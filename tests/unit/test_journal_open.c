@@ -97,7 +97,7 @@ test_refuses_a_file_as_directory(void **state)
 	snprintf(path, sizeof(path), "%s", path_of(f, "bellhop.lock"));
 	f->config.dir = path;
 	journalfix_refused(f, "not a directory");
-	snprintf(path, sizeof(path), "%s/below", path_of(f, "bellhop.lock"));
+	snprintf(path, sizeof(path), "%s", path_of(f, "bellhop.lock/below"));
 	journalfix_refused(f, "Not a directory");
 }
 
