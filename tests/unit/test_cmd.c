@@ -3,106 +3,11 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
-#include "base/xalloc.h"
-#include "cmd/env.h"
-#include "cmd/session.h"
-#include "front/resp_sink.h"
-#include "lib/cmdfake.h"
-
-/* One desk: commands go in as lines of words, answers come out as RESP. */
-struct desk {
-	struct cmdfake be;
-	struct cmd_env env;
-	struct conf *conf;
-	struct session who;
-	struct cmd_call call;
-	struct resp_sink sink;
-	struct buf out;
-	char line[1000];
-	struct bh_bytes argv[60];
-	int ends;
-	int shutdowns;
-};
-
-static int
-setup(void **state)
-{
-	struct desk *d = xcalloc(1, sizeof(*d));
-
-	d->conf = conf_new();
-	d->conf->slowlog_slower_than = 0;
-	d->env = (struct cmd_env){.ops = &cmdfake_ops, .be = &d->be,
-	    .conf = d->conf, .arg = d};
-	session_init(&d->who, 7, "resp", "127.0.0.1:5012", ROLE_ADMIN);
-	*state = d;
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	struct desk *d = *state;
-
-	assert_int_equal(d->be.n, 0);
-	buf_done(&d->out);
-	session_done(&d->who);
-	cmd_env_done(&d->env);
-	conf_free(&d->conf);
-	free(d);
-	return 0;
-}
-
-static void
-on_done(struct cmd_call *call)
-{
-	((struct desk *)call->user)->ends++;
-}
-
-/* Words are split at blanks; "~" is an empty one. */
-static void
-send(struct desk *d, const char *line)
-{
-	char *save, *word;
-	size_t n = 0;
-
-	buf_reset(&d->out, 4096);
-	d->ends = 0;
-	snprintf(d->line, sizeof(d->line), "%s", line);
-	for (word = strtok_r(d->line, " ", &save); word;
-	    word = strtok_r(NULL, " ", &save))
-		d->argv[n++] = (struct bh_bytes){word,
-		    strcmp(word, "~") == 0 ? 0 : strlen(word)};
-	resp_sink_init(&d->sink, &d->out, d->who.proto);
-	d->call = (struct cmd_call){.env = &d->env, .who = &d->who,
-	    .reply = &d->sink.reply, .argv = d->argv, .argc = n,
-	    .done = on_done, .user = d};
-	cmd_run(&d->call);
-}
-
-/* Sends a line, lets the backend answer everything, returns the answer. */
-static const char *
-ask(struct desk *d, const char *line)
-{
-	send(d, line);
-	cmdfake_answer_all(&d->be);
-	assert_int_equal(d->ends, 1);
-	return buf_str(&d->out);
-}
-
-#define ASK(line, want) assert_string_equal(ask(d, line), want)
-
-static void
-assert_has(const char *text, const char *part)
-{
-	if (!strstr(text, part))
-		fail_msg("'%s' is not in '%s'", part, text);
-}
+#include "lib/desk.h"
 
 static void
 the_table_is_sorted_and_complete(void **state)
@@ -196,7 +101,7 @@ add_passes_everything_on(void **state)
 	struct bh_put *r;
 
 	d->be.last_id = 41;
-	send(d, "JOB.ADD mail hello PRIORITY 1 UNIQUE k");
+	desk_send(d, "JOB.ADD mail hello PRIORITY 1 UNIQUE k");
 	assert_int_equal(d->ends, 0);
 	r = cmdfake_req(&d->be, 0, FAKE_PUT);
 	assert_memory_equal(r->queue.data, "mail", 4);
@@ -216,14 +121,14 @@ add_refuses_before_the_backend_is_asked(void **state)
 	struct desk *d = *state;
 
 	d->conf->max_payload = 4;
-	send(d, "JOB.ADD q 12345");
+	desk_send(d, "JOB.ADD q 12345");
 	assert_int_equal(d->ends, 1);
 	assert_string_equal(buf_str(&d->out), "-TOOBIG payload: 5 bytes; at"
 	    " most 4 are expected (max_payload)\r\n");
-	assert_has(ask(d, "JOB.ADD q/x 1"), "-BADARG queue: 'q/x'");
-	assert_has(ask(d, "JOB.ADD q 1 DELAY x"), "-BADARG DELAY: 'x'");
-	assert_has(ask(d, "JOB.MADD q 2 1234 12345"), "-TOOBIG payload");
-	assert_has(ask(d, "JOB.MADD q 3 1 2"), "-BADARG n: '3'");
+	desk_has(desk_ask(d, "JOB.ADD q/x 1"), "-BADARG queue: 'q/x'");
+	desk_has(desk_ask(d, "JOB.ADD q 1 DELAY x"), "-BADARG DELAY: 'x'");
+	desk_has(desk_ask(d, "JOB.MADD q 2 1234 12345"), "-TOOBIG payload");
+	desk_has(desk_ask(d, "JOB.MADD q 3 1 2"), "-BADARG n: '3'");
 	ASK("JOB.ADD q ~", "$1\r\n1\r\n");
 }
 
@@ -233,7 +138,7 @@ madd_is_one_request(void **state)
 	struct desk *d = *state;
 	struct bh_put *r;
 
-	send(d, "JOB.MADD q 2 a b GROUP g");
+	desk_send(d, "JOB.MADD q 2 a b GROUP g");
 	assert_int_equal(d->be.n, 1);
 	r = cmdfake_req(&d->be, 0, FAKE_PUT);
 	assert_int_equal(r->npayloads, 2);
@@ -267,7 +172,7 @@ a_job_is_a_map_of_what_applies(void **state)
 	    "run_at\r\n:1000\r\n$10\r\ncreated_at\r\n:1000\r\n$5\r\ntoken\r\n"
 	    "$16\r\n00000000000000ab\r\n");
 	d->who.proto = 2;
-	assert_memory_equal(ask(d, "JOB.GET 9"), "*26\r\n", 5);
+	assert_memory_equal(desk_ask(d, "JOB.GET 9"), "*26\r\n", 5);
 }
 
 static void
@@ -279,16 +184,16 @@ get_and_wait_of_nothing(void **state)
 	ASK("JOB.GET 5", "$-1\r\n");
 	d->be.status = BH_E_NOTFOUND;
 	ASK("JOB.GET 5", "$-1\r\n");
-	assert_has(ask(d, "JOB.WAIT 5 100"), "-NOTFOUND ");
+	desk_has(desk_ask(d, "JOB.WAIT 5 100"), "-NOTFOUND ");
 	d->be.status = BH_OK;
-	send(d, "JOB.WAIT 5 0");
+	desk_send(d, "JOB.WAIT 5 0");
 	assert_true(d->call.waits);
 	r = cmdfake_req(&d->be, 0, FAKE_GET);
 	assert_int_equal(r->wait_ms, 0);
 	cmdfake_answer(&d->be, 0);
 	assert_string_equal(buf_str(&d->out), "$-1\r\n");
-	assert_has(ask(d, "JOB.GET abc"), "-BADARG id: 'abc'");
-	assert_has(ask(d, "JOB.WAIT 5 soon"), "-BADARG ms: 'soon'");
+	desk_has(desk_ask(d, "JOB.GET abc"), "-BADARG id: 'abc'");
+	desk_has(desk_ask(d, "JOB.WAIT 5 soon"), "-BADARG ms: 'soon'");
 }
 
 static void
@@ -297,7 +202,7 @@ fetch_parses_queues_and_options(void **state)
 	struct desk *d = *state;
 	struct bh_reserve *r;
 
-	send(d, "JOB.FETCH a b c COUNT 3 BLOCK 500 LEASE 60 WORKER w1");
+	desk_send(d, "JOB.FETCH a b c COUNT 3 BLOCK 500 LEASE 60 WORKER w1");
 	assert_true(d->call.waits);
 	r = cmdfake_req(&d->be, 0, FAKE_RESERVE);
 	assert_int_equal(r->nqueues, 3);
@@ -312,9 +217,9 @@ fetch_parses_queues_and_options(void **state)
 	d->who.proto = 3;
 	ASK("JOB.FETCH q", "_\r\n");
 	assert_false(d->call.waits);
-	assert_has(ask(d, "JOB.FETCH q r/s"), "-BADARG queue: 'r/s'");
-	assert_has(ask(d, "JOB.FETCH q COUNT 0"), "-BADARG COUNT: '0'");
-	assert_has(ask(d, "JOB.FETCH q BLOCK"), "-ERR syntax error: BLOCK");
+	desk_has(desk_ask(d, "JOB.FETCH q r/s"), "-BADARG queue: 'r/s'");
+	desk_has(desk_ask(d, "JOB.FETCH q COUNT 0"), "-BADARG COUNT: '0'");
+	desk_has(desk_ask(d, "JOB.FETCH q BLOCK"), "-ERR syntax error: BLOCK");
 }
 
 /* Its client is gone: the start is given back, whoever comes first. */
@@ -326,7 +231,7 @@ fetched_jobs_of_a_lost_client_are_released(void **state)
 
 	d->be.jobs = &a_job;
 	d->be.njobs = 1;
-	send(d, "JOB.FETCH q BLOCK 0");
+	desk_send(d, "JOB.FETCH q BLOCK 0");
 	cmd_cancel(&d->call);
 	assert_int_equal(d->be.cancels, 1);
 	/* The answer was on its way already: not cancelled after all. */
@@ -344,7 +249,7 @@ parked_calls_are_told_of_the_shutdown(void **state)
 {
 	struct desk *d = *state;
 
-	send(d, "JOB.FETCH q BLOCK 0");
+	desk_send(d, "JOB.FETCH q BLOCK 0");
 	d->env.draining = true;
 	cmd_cancel(&d->call);
 	cmdfake_answer(&d->be, 0);
@@ -361,29 +266,29 @@ ends_of_an_attempt(void **state)
 	struct desk *d = *state;
 	struct bh_finish *f;
 
-	send(d, "JOB.DONE 9 00000000000000ab result");
+	desk_send(d, "JOB.DONE 9 00000000000000ab result");
 	f = cmdfake_req(&d->be, 0, FAKE_FINISH);
 	assert_int_equal(f->outcome, BH_DONE);
 	assert_true(f->token == 0xab);
 	assert_memory_equal(f->result.data, "result", 6);
 	cmdfake_answer(&d->be, 0);
 	assert_string_equal(buf_str(&d->out), "+OK\r\n");
-	send(d, "JOB.DONE 9 00000000000000ab");
+	desk_send(d, "JOB.DONE 9 00000000000000ab");
 	f = cmdfake_req(&d->be, 0, FAKE_FINISH);
 	assert_null(f->result.data);
 	cmdfake_answer(&d->be, 0);
 	d->be.state = BH_DELAYED;
 	ASK("JOB.FAIL 9 00000000000000ab oops DELAY 5", "$7\r\ndelayed\r\n");
 	d->be.state = BH_FAILED;
-	send(d, "JOB.FAIL 9 00000000000000ab oops FINAL");
+	desk_send(d, "JOB.FAIL 9 00000000000000ab oops FINAL");
 	f = cmdfake_req(&d->be, 0, FAKE_FINISH);
 	assert_true(f->final);
 	assert_int_equal(f->delay_ms, -1);
 	cmdfake_answer(&d->be, 0);
 	assert_string_equal(buf_str(&d->out), "$6\r\nfailed\r\n");
-	assert_has(ask(d, "JOB.FAIL 9 00000000000000ab oops FINAL DELAY 5"),
+	desk_has(desk_ask(d, "JOB.FAIL 9 00000000000000ab oops FINAL DELAY 5"),
 	    "-BADARG DELAY: not together with FINAL");
-	assert_has(ask(d, "JOB.DONE 9 ab"), "-BADARG token: 'ab'");
+	desk_has(desk_ask(d, "JOB.DONE 9 ab"), "-BADARG token: 'ab'");
 	ASK("JOB.RELEASE 9 00000000000000ab DELAY 7", "+OK\r\n");
 	d->be.status = BH_E_STALE;
 	ASK("JOB.DONE 9 00000000000000ab", "-STALE the fake says no\r\n");
@@ -395,18 +300,18 @@ extend_and_progress(void **state)
 	struct desk *d = *state;
 	struct bh_extend *r;
 
-	send(d, "JOB.EXTEND 9 00000000000000ab 5000");
+	desk_send(d, "JOB.EXTEND 9 00000000000000ab 5000");
 	r = cmdfake_req(&d->be, 0, FAKE_EXTEND);
 	assert_int_equal(r->lease_ms, 5000);
 	assert_null(r->progress.data);
 	cmdfake_answer(&d->be, 0);
-	send(d, "JOB.PROGRESS 9 00000000000000ab 40%");
+	desk_send(d, "JOB.PROGRESS 9 00000000000000ab 40%");
 	r = cmdfake_req(&d->be, 0, FAKE_EXTEND);
 	assert_int_equal(r->lease_ms, -1);
 	assert_memory_equal(r->progress.data, "40%", 3);
 	cmdfake_answer(&d->be, 0);
 	assert_string_equal(buf_str(&d->out), "+OK\r\n");
-	assert_has(ask(d, "JOB.EXTEND 9 00000000000000ab 0"),
+	desk_has(desk_ask(d, "JOB.EXTEND 9 00000000000000ab 0"),
 	    "-BADARG ms: '0'");
 }
 
@@ -417,7 +322,7 @@ lists_have_a_cursor(void **state)
 	struct bh_list *r;
 
 	d->be.cursor = 77;
-	send(d, "JOB.LIST q failed CURSOR 5 COUNT 2 REVERSE ERROR"
+	desk_send(d, "JOB.LIST q failed CURSOR 5 COUNT 2 REVERSE ERROR"
 	    " 00000000000000ff");
 	r = cmdfake_req(&d->be, 0, FAKE_LIST);
 	assert_int_equal(r->state, BH_FAILED);
@@ -427,9 +332,9 @@ lists_have_a_cursor(void **state)
 	assert_true(r->fingerprint == 0xff);
 	cmdfake_answer(&d->be, 0);
 	assert_string_equal(buf_str(&d->out), "*2\r\n$2\r\n77\r\n*0\r\n");
-	assert_has(ask(d, "JOB.LIST q waiting ERROR 00000000000000ff"),
+	desk_has(desk_ask(d, "JOB.LIST q waiting ERROR 00000000000000ff"),
 	    "-BADARG ERROR: only with the state failed, not with waiting");
-	assert_has(ask(d, "JOB.LIST q nowhere"), "-BADARG state: 'nowhere'");
+	desk_has(desk_ask(d, "JOB.LIST q nowhere"), "-BADARG state: 'nowhere'");
 }
 
 static bool
@@ -468,24 +373,24 @@ changes_of_a_job(void **state)
 	struct desk *d = *state;
 	struct bh_alter *r;
 
-	send(d, "JOB.RETRY 9 FRESH");
+	desk_send(d, "JOB.RETRY 9 FRESH");
 	r = cmdfake_req(&d->be, 0, FAKE_ALTER);
 	assert_int_equal(r->action, BH_JOB_RETRY);
 	assert_true(r->fresh);
 	cmdfake_answer(&d->be, 0);
-	send(d, "JOB.CANCEL 9 because");
+	desk_send(d, "JOB.CANCEL 9 because");
 	r = cmdfake_req(&d->be, 0, FAKE_ALTER);
 	assert_int_equal(r->action, BH_JOB_CANCEL);
 	assert_memory_equal(r->arg.data, "because", 7);
 	cmdfake_answer(&d->be, 0);
-	send(d, "JOB.UPDATE 9 new");
+	desk_send(d, "JOB.UPDATE 9 new");
 	r = cmdfake_req(&d->be, 0, FAKE_ALTER);
 	assert_int_equal(r->action, BH_JOB_UPDATE);
 	cmdfake_answer(&d->be, 0);
 	ASK("JOB.PROMOTE 9", "+OK\r\n");
 	d->be.status = BH_E_CONFLICT;
 	ASK("JOB.REMOVE 9", "-CONFLICT the fake says no\r\n");
-	assert_has(ask(d, "JOB.RETRY 9 STALE"), "-ERR syntax error: 'STALE'");
+	desk_has(desk_ask(d, "JOB.RETRY 9 STALE"), "-ERR syntax error: 'STALE'");
 }
 
 static void
@@ -499,23 +404,23 @@ queue_figures(void **state)
 	    .sample_id = 9, .text = {"oops", 4}};
 	const char *text;
 
-	assert_memory_equal(ask(d, "QUEUE.STATS new"),
+	assert_memory_equal(desk_ask(d, "QUEUE.STATS new"),
 	    "*26\r\n$7\r\nwaiting\r\n:0\r\n", 20);
 	d->be.queues = q;
 	d->be.nqueues = 1;
-	text = ask(d, "QUEUE.STATS z");
+	text = desk_ask(d, "QUEUE.STATS z");
 	assert_memory_equal(text, "*30\r\n", 5);
-	assert_has(text, "$6\r\nfailed\r\n:5\r\n$6\r\npaused\r\n:1\r\n");
-	assert_has(text, "$9\r\npaused_by\r\n$2\r\nme\r\n");
+	desk_has(text, "$6\r\nfailed\r\n:5\r\n$6\r\npaused\r\n:1\r\n");
+	desk_has(text, "$9\r\npaused_by\r\n$2\r\nme\r\n");
 	d->be.nqueues = 2;
 	ASK("QUEUE.LIST", "*2\r\n$1\r\na\r\n$1\r\nz\r\n");
 	d->be.groups = &g;
 	d->be.ngroups = 1;
-	text = ask(d, "QUEUE.ERRORS z");
-	assert_has(text, "$16\r\n00000000000000ff\r\n$5\r\ncount\r\n:3\r\n");
-	assert_has(text, "$9\r\nsample_id\r\n$1\r\n9\r\n");
-	assert_has(ask(d, "INFO queues"), "queue_z:waiting=1,delayed=2,");
-	assert_has(ask(d, "INFO jobs"), "failed:5\r\n");
+	text = desk_ask(d, "QUEUE.ERRORS z");
+	desk_has(text, "$16\r\n00000000000000ff\r\n$5\r\ncount\r\n:3\r\n");
+	desk_has(text, "$9\r\nsample_id\r\n$1\r\n9\r\n");
+	desk_has(desk_ask(d, "INFO queues"), "queue_z:waiting=1,delayed=2,");
+	desk_has(desk_ask(d, "INFO jobs"), "failed:5\r\n");
 }
 
 static void
@@ -524,28 +429,28 @@ queue_changes(void **state)
 	struct desk *d = *state;
 	struct bh_queue_alter *r;
 
-	send(d, "QUEUE.PAUSE q");
+	desk_send(d, "QUEUE.PAUSE q");
 	r = cmdfake_req(&d->be, 0, FAKE_QUEUE_ALTER);
 	assert_int_equal(r->action, BH_QUEUE_PAUSE);
 	assert_memory_equal(r->by.data, "default (127.0.0.1:5012)", 24);
 	cmdfake_answer(&d->be, 0);
-	send(d, "QUEUE.HOLD q 500 429");
+	desk_send(d, "QUEUE.HOLD q 500 429");
 	r = cmdfake_req(&d->be, 0, FAKE_QUEUE_ALTER);
 	assert_int_equal(r->hold_ms, 500);
 	assert_memory_equal(r->reason.data, "429", 3);
 	cmdfake_answer(&d->be, 0);
 	d->be.count = 12;
-	send(d, "QUEUE.PURGE q completed");
+	desk_send(d, "QUEUE.PURGE q completed");
 	r = cmdfake_req(&d->be, 0, FAKE_QUEUE_ALTER);
 	assert_int_equal(r->state, BH_COMPLETED);
 	cmdfake_answer(&d->be, 0);
 	assert_string_equal(buf_str(&d->out), ":12\r\n");
 	ASK("QUEUE.RETRY q ERROR 00000000000000ff", ":12\r\n");
 	ASK("QUEUE.RESUME q", "+OK\r\n");
-	assert_has(ask(d, "QUEUE.PURGE q active"), "-BADARG state: active");
-	assert_has(ask(d, "QUEUE.PURGE q waiting ERROR 00000000000000ff"),
+	desk_has(desk_ask(d, "QUEUE.PURGE q active"), "-BADARG state: active");
+	desk_has(desk_ask(d, "QUEUE.PURGE q waiting ERROR 00000000000000ff"),
 	    "-BADARG ERROR: only with the state failed");
-	assert_has(ask(d, "QUEUE.HOLD q forever"), "-BADARG ms: 'forever'");
+	desk_has(desk_ask(d, "QUEUE.HOLD q forever"), "-BADARG ms: 'forever'");
 }
 
 static void
@@ -563,14 +468,14 @@ patterns_bound_every_way_in(void **state)
 	ASK("JOB.ADD mail.in x", "$1\r\n1\r\n");
 	ASK("JOB.ADD sms x", "-NOPERM the token 'post' does not include the"
 	    " queue 'sms'\r\n");
-	assert_has(ask(d, "JOB.FETCH mail.in sms"), "-NOPERM ");
-	assert_has(ask(d, "QUEUE.STATS sms"), "-NOPERM ");
+	desk_has(desk_ask(d, "JOB.FETCH mail.in sms"), "-NOPERM ");
+	desk_has(desk_ask(d, "QUEUE.STATS sms"), "-NOPERM ");
 	d->be.jobs = &a_job;
 	d->be.njobs = 1;
-	assert_has(ask(d, "JOB.GET 9"), "-NOPERM ");
-	assert_has(ask(d, "JOB.WHY 9"), "-NOPERM ");
-	assert_has(ask(d, "JOB.REMOVE 9"), "-NOPERM ");
-	assert_has(ask(d, "JOB.DONE 9 00000000000000ab"), "-NOPERM ");
+	desk_has(desk_ask(d, "JOB.GET 9"), "-NOPERM ");
+	desk_has(desk_ask(d, "JOB.WHY 9"), "-NOPERM ");
+	desk_has(desk_ask(d, "JOB.REMOVE 9"), "-NOPERM ");
+	desk_has(desk_ask(d, "JOB.DONE 9 00000000000000ab"), "-NOPERM ");
 	d->be.njobs = 0;
 	ASK("JOB.GET 9", "$-1\r\n");
 	ASK("JOB.REMOVE 9", "+OK\r\n");
@@ -585,12 +490,12 @@ late_requests_are_told_of_the_shutdown(void **state)
 	struct desk *d = *state;
 
 	d->env.draining = true;
-	send(d, "PING");
+	desk_send(d, "PING");
 	d->call.late = true;
 	d->call.argv = &(struct bh_bytes){"PING", 4};
 	cmd_run(&d->call);
 	assert_string_equal(buf_str(&d->out), "+PONG\r\n+PONG\r\n");
-	send(d, "JOB.GET 1");
+	desk_send(d, "JOB.GET 1");
 	cmdfake_answer_all(&d->be);
 	buf_reset(&d->out, 4096);
 	d->call.late = true;
@@ -607,7 +512,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define DESK(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define DESK(f) cmocka_unit_test_setup_teardown(f, desk_setup, desk_teardown)
 		DESK(the_table_is_sorted_and_complete),
 		DESK(roles_include_each_other),
 		DESK(unknown_commands_and_arity_read_as_in_redis),
