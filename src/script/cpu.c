@@ -28,6 +28,7 @@ on_hook(lua_State *L, lua_Debug *ar)
 
 	(void)ar;
 	lua_sethook(L, NULL, 0, 0);
+	c->armed = 0;
 	if (lua_isyieldable(L)) {
 		c->preempted = 1;
 		lua_yield(L, 0);
@@ -37,7 +38,9 @@ on_hook(lua_State *L, lua_Debug *ar)
 }
 
 /* Async-signal context, on the thread that owns c. lua_sethook is made for
- * this: it is what the stock interpreter does on an interrupt. */
+ * this: it is what the stock interpreter does on an interrupt. It walks all
+ * active calls, which may take longer than a tick: `armed` keeps the next
+ * signal from doing the same on top. */
 static void
 on_tick(int sig, siginfo_t *si, void *uc)
 {
@@ -53,6 +56,9 @@ on_tick(int sig, siginfo_t *si, void *uc)
 			siglongjmp(c->out, 1);
 		c->late = 1;
 	}
+	if (c->armed)
+		return;
+	c->armed = 1;
 	lua_sethook(c->L, on_hook, LUA_MASKCOUNT, 1);
 }
 
@@ -112,6 +118,7 @@ cpu_resume(struct cpu *c, lua_State *co, int nargs, int budget_ms, int *ticks)
 	c->L = co;
 	c->guard = 0;
 	c->late = 0;
+	c->armed = 0;
 	c->preempted = 0;
 	c->ticks = *ticks;
 	/* A tick may fall just after the start: one more is allowed. */

@@ -38,6 +38,7 @@ struct cpu {
 	volatile sig_atomic_t late;	/* a jump that a guard held up */
 	volatile sig_atomic_t ticks;	/* of this stretch */
 	volatile sig_atomic_t soft, hard;
+	volatile sig_atomic_t armed;	/* the hook is set, or being set */
 	volatile sig_atomic_t preempted;
 	lua_State *L;
 	sigjmp_buf out;

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT */
+/* The table that a script returns: src/script/script_opts.c. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <lauxlib.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/xalloc.h"
+#include "lib/luafix.h"
+#include "plugin.h"
+#include "script/script_opts.h"
+#include "script/source.h"
+
+/* Reads `return { queue = "q", perform = print, FIELDS }`. */
+static int
+read_fields(const char *fields, struct script_opts *ret, struct buf *e)
+{
+	char *text = xasprintf("return { queue = 'q', perform = "
+	    "function() end, %s }", fields);
+	lua_State *L = luaL_newstate();
+	int rc;
+
+	assert_non_null(L);
+	assert_int_equal(luaL_dostring(L, text), LUA_OK);
+	rc = script_opts_read(L, lua_gettop(L), ret, e);
+	lua_close(L);
+	free(text);
+	return rc;
+}
+
+static void
+assert_refused(const char *fields, const char *why)
+{
+	struct buf e = BUF_INIT;
+	struct script_opts o;
+
+	assert_int_equal(read_fields(fields, &o, &e), -1);
+	assert_string_equal(buf_str(&e), why);
+	buf_done(&e);
+}
+
+static void
+test_nothing_said_stays_unsaid(void **state)
+{
+	struct buf e = BUF_INIT;
+	struct script_opts o;
+
+	(void)state;
+	assert_int_equal(read_fields("", &o, &e), 0);
+	assert_string_equal(o.queue, "q");
+	assert_int_equal(o.opts.concurrency, -1);
+	assert_int_equal(o.opts.timeout_ms, -1);
+	assert_int_equal(o.opts.rate_limit, -1);
+	assert_int_equal(o.opts.callbacks, 0);
+	assert_string_equal(o.opts.dead_letter, "");
+	buf_done(&e);
+}
+
+static void
+test_every_option_arrives(void **state)
+{
+	struct buf e = BUF_INIT;
+	struct script_opts o;
+
+	(void)state;
+	assert_int_equal(read_fields("concurrency = 3, attempts = 5, "
+	    "backoff = { type = 'fixed', delay = '2s', max = '10m', "
+	    "factor = 2, jitter = 0.5 }, "
+	    "rate = { limit = 80, per = '60s', burst = 20, by = 'group' }, "
+	    "timeout = '30s', weight = 6, strict = true, max_active = 9, "
+	    "group_concurrency = 2, group_order = 'skip', max_waiting = 100, "
+	    "dead_letter = 'dead', lease = 45, max_stalled = 1, "
+	    "retention = { completed = '2h', completed_count = 5, "
+	    "failed = '3d', failed_count = 6 }, "
+	    "on_failed = function() end, on_stalled = function() end",
+	    &o, &e), 0);
+	assert_int_equal(o.opts.concurrency, 3);
+	assert_int_equal(o.opts.attempts, 5);
+	assert_int_equal(o.opts.backoff_type, BH_BACKOFF_FIXED);
+	assert_int_equal(o.opts.backoff_ms, 2000);
+	assert_int_equal(o.opts.backoff_max_ms, 600000);
+	assert_true(o.opts.backoff_factor == 2.0);
+	assert_true(o.opts.backoff_jitter == 0.5);
+	assert_int_equal(o.opts.rate_limit, 80);
+	assert_int_equal(o.opts.rate_per_ms, 60000);
+	assert_int_equal(o.opts.rate_burst, 20);
+	assert_int_equal(o.opts.rate_by, RATE_BY_GROUP);
+	assert_int_equal(o.opts.timeout_ms, 30000);
+	assert_int_equal(o.opts.weight, 6);
+	assert_int_equal(o.opts.strict, 1);
+	assert_int_equal(o.opts.max_active, 9);
+	assert_int_equal(o.opts.group_concurrency, 2);
+	assert_int_equal(o.opts.group_order, GROUP_SKIP);
+	assert_int_equal(o.opts.max_waiting, 100);
+	assert_string_equal(o.opts.dead_letter, "dead");
+	assert_int_equal(o.opts.lease_ms, 45000);
+	assert_int_equal(o.opts.max_stalled, 1);
+	assert_int_equal(o.opts.retain_completed_ms, 7200000);
+	assert_int_equal(o.opts.retain_completed_count, 5);
+	assert_int_equal(o.opts.retain_failed_ms, 259200000);
+	assert_int_equal(o.opts.retain_failed_count, 6);
+	assert_int_equal(o.opts.callbacks,
+	    1 << BH_ON_FAILED | 1 << BH_ON_STALLED);
+	buf_done(&e);
+}
+
+static void
+test_wrong_type_names_field_value_and_expectation(void **state)
+{
+	(void)state;
+	assert_refused("timeout = true", "option 'timeout': expected a "
+	    "duration above 0 such as \"30s\", or seconds, got true");
+	assert_refused("concurrency = '3'", "option 'concurrency': expected "
+	    "an integer from 1 to 100000, got \"3\"");
+	assert_refused("rate = 80", "option 'rate': expected a table, got 80");
+	assert_refused("backoff = { type = 'linear' }", "option "
+	    "'backoff.type': expected \"fixed\" or \"exponential\", got "
+	    "\"linear\"");
+	assert_refused("on_failed = 'log'", "option 'on_failed': expected a "
+	    "function, got \"log\"");
+	assert_refused("strict = 1", "option 'strict': expected true or "
+	    "false, got 1");
+}
+
+static void
+test_bounds_are_checked(void **state)
+{
+	(void)state;
+	assert_refused("concurrency = 0", "option 'concurrency': expected an "
+	    "integer from 1 to 100000, got 0");
+	assert_refused("concurrency = 1.5", "option 'concurrency': expected "
+	    "an integer from 1 to 100000, got 1.5");
+	assert_refused("backoff = { delay = '1s', jitter = 2 }", "option "
+	    "'backoff.jitter': expected a number from 0 to 1, got 2");
+	assert_refused("dead_letter = 'a b'", "option 'dead_letter': expected "
+	    "a queue's name (1 to 128 letters, digits and _.:-), got \"a b\"");
+	assert_refused("lease = 0", "option 'lease': expected a duration "
+	    "above 0 such as \"30s\", or seconds, got 0");
+}
+
+static void
+test_unknown_option_is_named(void **state)
+{
+	(void)state;
+	assert_refused("concurency = 3", "unknown option 'concurency'");
+	assert_refused("rate = { limit = 1, per = '1s', size = 3 }",
+	    "unknown option 'rate.size'");
+	assert_refused("'x'", "unknown option '1'");
+}
+
+static void
+test_later_options_are_refused_clearly(void **state)
+{
+	static const char *const later[] = {"batch", "perform_batch", "hook",
+	    "schedule", "subscribe"};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < nitems(later); i++) {
+		char *fields = xasprintf("%s = {}", later[i]);
+		char *why = xasprintf("option '%s' is not supported by this "
+		    "version", later[i]);
+
+		assert_refused(fields, why);
+		free(fields);
+		free(why);
+	}
+}
+
+static void
+test_rate_needs_both_numbers(void **state)
+{
+	(void)state;
+	assert_refused("rate = { limit = 5 }", "option 'rate.per' is missing");
+	assert_refused("rate = { per = '1s' }",
+	    "option 'rate.limit' is missing");
+}
+
+static void
+test_queue_and_perform_are_required(void **state)
+{
+	struct luafix *f = *state;
+
+	assert_int_equal(luafix_check(f, "return { queue = 'q' }"), -1);
+	assert_non_null(strstr(f->e.text, "option 'perform' is missing"));
+	assert_int_equal(luafix_check(f,
+	    "return { perform = function() end }"), -1);
+	assert_non_null(strstr(f->e.text, "option 'queue' is missing"));
+	assert_int_equal(luafix_check(f, "return 5"), -1);
+	assert_non_null(strstr(f->e.text, "must return a table"));
+}
+
+static void
+test_syntax_error_has_file_and_line(void **state)
+{
+	struct luafix *f = *state;
+	char want[100];
+
+	snprintf(want, sizeof(want), "%s/t.lua:3: ", f->dir);
+	assert_int_equal(luafix_check(f, "return {\n queue = 'q',\n x = = 1 }"),
+	    -1);
+	assert_ptr_equal(strstr(f->e.text, want), f->e.text);
+}
+
+static void
+test_check_tells_what_was_loaded(void **state)
+{
+	struct luafix *f = *state;
+
+	assert_int_equal(luafix_check(f, "return { queue = 'mail.out', "
+	    "perform = function() end, on_failed = function() end }"), 0);
+	assert_non_null(strstr(buf_str(&f->out),
+	    "queue mail.out, perform, on_failed"));
+}
+
+static void
+test_queue_of_a_broken_script_is_guessed(void **state)
+{
+	static const struct {
+		const char *text, *queue;
+	} rows[] = {
+		{"return { queue = \"a.b\", x = = }", "a.b"},
+		{"-- queue = 'no'\nreturn { queue='yes' ", "yes"},
+		{"--[[ queue = 'no' ]] queue\n=\n'yes'", "yes"},
+		{"my_queue = 'no' q.queue = 'no' queue = 'yes'", "yes"},
+		{"return { queue = name }", NULL},
+		{"queue", NULL},
+		{"queue = '", NULL},
+		{"", NULL},
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < nitems(rows); i++) {
+		char *q = source_guess_queue(rows[i].text,
+		    strlen(rows[i].text));
+
+		if (rows[i].queue)
+			assert_string_equal(q, rows[i].queue);
+		else
+			assert_null(q);
+		free(q);
+	}
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, luafix_setup, \
+	luafix_teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_nothing_said_stays_unsaid),
+		T(test_every_option_arrives),
+		T(test_wrong_type_names_field_value_and_expectation),
+		T(test_bounds_are_checked),
+		T(test_unknown_option_is_named),
+		T(test_later_options_are_refused_clearly),
+		T(test_rate_needs_both_numbers),
+		T(test_queue_and_perform_are_required),
+		T(test_syntax_error_has_file_and_line),
+		T(test_check_tells_what_was_loaded),
+		T(test_queue_of_a_broken_script_is_guessed),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: MIT */
+/* What scripts may not do, and how they are stopped: src/script/sandbox.c,
+ * cpu.c, state.c. The tests that wait for a CPU tick are left out under
+ * ThreadSanitizer, which holds signals back while foreign code spins. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/luafix.h"
+
+#define SPIN "local function spin() while true do end end\n"
+#define NUMBERS "local t = {} for i = 1, 3000 do t[i] = i * 7919 % 3001 end\n"
+
+static void
+assert_killed(struct luafix *f, const char *body)
+{
+	f->conf.script_cpu = 100;
+	assert_non_null(strstr(luafix_error(f, body), "CPU budget"));
+}
+
+static void
+assert_stuck(struct luafix *f, const char *body)
+{
+	f->conf.script_cpu = 50;
+	assert_non_null(strstr(luafix_error(f, body),
+	    "stuck in a C function"));
+}
+
+static void
+test_dangerous_functions_are_missing(void **state)
+{
+	assert_string_equal(luafix_result(*state,
+	    "for _, n in ipairs { 'coroutine', 'io', 'debug', 'package', "
+	    "'load', 'loadfile', 'dofile', 'collectgarbage', 'warn' } do\n"
+	    "  assert(_G[n] == nil, n)\n"
+	    "end\n"
+	    "assert(string.dump == nil)\n"
+	    "for _, n in ipairs { 'execute', 'exit', 'getenv', 'remove', "
+	    "'rename', 'setlocale', 'tmpname' } do\n"
+	    "  assert(os[n] == nil, n)\n"
+	    "end\n"
+	    "return true"), "true");
+}
+
+static void
+test_string_metatable_is_locked(void **state)
+{
+	assert_string_equal(luafix_result(*state,
+	    "assert(getmetatable('') == false)\n"
+	    "return (pcall(setmetatable, '', {}))"), "false");
+}
+
+static void
+test_globals_are_read_only_in_a_job(void **state)
+{
+	struct luafix *f = *state;
+
+	assert_non_null(strstr(luafix_error(f, "counter = 1"),
+	    "global 'counter'"));
+	assert_non_null(strstr(luafix_error(f, "rawset(_G, 'x', 1)"),
+	    "globals"));
+	assert_non_null(strstr(luafix_error(f, "setmetatable(_ENV, nil)"),
+	    "protected"));
+	assert_non_null(strstr(luafix_error(f, "table.insert(_G, 1)"),
+	    "global '1'"));
+}
+
+static void
+test_globals_may_be_set_while_loading(void **state)
+{
+	assert_int_equal(luafix_check(*state, "function helper() return 1 end\n"
+	    "x = helper() assert(x == 1)\n"
+	    "return { queue = 'q', perform = helper }"), 0);
+}
+
+static void
+test_gc_metamethod_is_refused(void **state)
+{
+	assert_non_null(strstr(luafix_error(*state,
+	    "setmetatable({}, { __gc = function() while true do end end })"),
+	    "__gc"));
+}
+
+static void
+test_bytecode_is_refused(void **state)
+{
+	assert_int_equal(luafix_check(*state, "\x1bLua\x54"), -1);
+}
+
+static void
+test_pcall_and_xpcall_behave_as_lua(void **state)
+{
+	assert_string_equal(luafix_result(*state,
+	    "local a, b, c = pcall(function(x) return x, 2 end, 1)\n"
+	    "assert(a == true and b == 1 and c == 2)\n"
+	    "a, b = pcall(error, { code = 7 })\n"
+	    "assert(a == false and b.code == 7)\n"
+	    "a, b, c = xpcall(function(x, y) return x + y end, print, 3, 4)\n"
+	    "assert(a == true and b == 7 and c == nil)\n"
+	    "a, b, c = xpcall(error, function(e) return e .. '!', 5 end, 'x')\n"
+	    "assert(a == false and b == 'x!' and c == 5)\n"
+	    "a, b = pcall(function() sleep(0.001) error('late', 0) end)\n"
+	    "assert(a == false and b == 'late')\n"
+	    "return xpcall(function() sleep(0.001) return 1 end, print)"),
+	    "true");
+}
+
+static void
+test_pattern_that_matches_quickly_is_fine(void **state)
+{
+	assert_string_equal(luafix_result(*state,
+	    "return ('a=1, b=2'):gsub('%w+=(%w+)', '%1')"), "\"1, 2\"");
+}
+
+static void
+test_memory_eater_fails_alone(void **state)
+{
+	struct luafix *f = *state;
+
+	f->conf.script_memory = 8 << 20;
+	f->conf.script_cpu = 20000;
+	assert_non_null(strstr(luafix_error(f,
+	    "local t = {} while true do t[#t + 1] = ('x'):rep(1000) .. #t "
+	    "end"), "not enough memory"));
+	assert_string_equal(luafix_result(f, "return 1"), "1");
+}
+
+static void
+test_memory_of_all_scripts_is_limited_too(void **state)
+{
+	struct luafix *f = *state;
+
+	f->conf.scripts_memory = 4 << 20;
+	assert_non_null(strstr(luafix_error(f,
+	    "local s = ('x'):rep(6 * 1024 * 1024)"), "not enough memory"));
+}
+
+static void
+test_rep_bomb_is_refused(void **state)
+{
+	assert_non_null(strstr(luafix_error(*state,
+	    "return #('x'):rep(1 << 30)"), "not enough memory"));
+	assert_non_null(strstr(luafix_error(*state,
+	    "return #('x'):rep(1 << 62, 'y')"), "too large"));
+}
+
+static void
+test_endless_recursion_is_an_error(void **state)
+{
+	struct luafix *f = *state;
+
+	f->conf.script_memory = f->conf.scripts_memory = (int64_t)1 << 30;
+	f->conf.script_cpu = 10000;
+	assert_non_null(strstr(luafix_error(f,
+	    "local function f() return 1 + f() end f()"), "stack overflow"));
+	assert_non_null(strstr(luafix_error(f,
+	    "local t = setmetatable({}, {}) getmetatable(t).__index = "
+	    "function(s, k) return s[k .. 'x'] end return t.a"), "overflow"));
+}
+
+static void
+test_script_that_spins_while_loading_is_refused(void **state)
+{
+	struct luafix *f = *state;
+
+	f->conf.script_cpu = 100;
+	assert_int_equal(luafix_check(f, "while true do end"), -1);
+	assert_non_null(strstr(f->e.text, "CPU budget"));
+}
+
+static void
+test_pcall_cannot_catch_the_budget(void **state)
+{
+	assert_killed(*state, "while true do pcall(function() "
+	    "while true do end end) end");
+}
+
+static void
+test_sort_spinner_is_stopped(void **state)
+{
+	assert_killed(*state, SPIN NUMBERS
+	    "table.sort(t, function() spin() end)");
+}
+
+static void
+test_sort_with_pcall_inside_is_stopped(void **state)
+{
+	assert_killed(*state, SPIN NUMBERS
+	    "while true do pcall(table.sort, t, function() "
+	    "while true do pcall(spin) end end) end");
+}
+
+static void
+test_xpcall_handler_cannot_spin(void **state)
+{
+	assert_killed(*state, SPIN NUMBERS
+	    "xpcall(function() table.sort(t, spin) end, spin)");
+}
+
+static void
+test_close_spinner_is_stopped(void **state)
+{
+	assert_killed(*state, SPIN NUMBERS
+	    "local x <close> = setmetatable({}, { __close = spin })\n"
+	    "table.sort(t, function()\n"
+	    "  local y <close> = setmetatable({}, { __close = spin })\n"
+	    "  spin()\n"
+	    "end)");
+}
+
+static void
+test_tostring_spinner_is_stopped(void **state)
+{
+	assert_killed(*state, SPIN
+	    "error(setmetatable({}, { __tostring = spin }))");
+}
+
+static void
+test_gsub_spinner_is_stopped(void **state)
+{
+	assert_killed(*state, SPIN "('abc'):gsub('.', spin)");
+}
+
+static void
+test_catastrophic_pattern_is_stopped(void **state)
+{
+	assert_stuck(*state, "return ('a'):rep(28):find(('a?'):rep(28) .. "
+	    "('a'):rep(28) .. 'b')");
+}
+
+static void
+test_endless_c_loop_is_stopped(void **state)
+{
+	assert_stuck(*state, "table.move({}, 1, 1 << 60, 2)");
+}
+
+static void
+test_c_callback_loop_is_stopped_outside_locks(void **state)
+{
+	struct luafix *f = *state;
+
+	f->conf.script_memory = f->conf.scripts_memory = (int64_t)1 << 30;
+	assert_stuck(f, "(('x'):rep(20000000)):gsub('.', os.date)");
+}
+
+static void
+test_verdict_passes_every_pcall(void **state)
+{
+	const char *e = luafix_error(*state,
+	    "pcall(function() xpcall(function() job:fail('enough') end, "
+	    "print) end) error('not reached')");
+
+	assert_string_equal(e, "failed for good: enough");
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, luafix_setup, \
+	luafix_teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_dangerous_functions_are_missing),
+		T(test_string_metatable_is_locked),
+		T(test_globals_are_read_only_in_a_job),
+		T(test_globals_may_be_set_while_loading),
+		T(test_gc_metamethod_is_refused),
+		T(test_bytecode_is_refused),
+		T(test_pcall_and_xpcall_behave_as_lua),
+		T(test_pattern_that_matches_quickly_is_fine),
+		T(test_memory_eater_fails_alone),
+		T(test_memory_of_all_scripts_is_limited_too),
+		T(test_rep_bomb_is_refused),
+		T(test_endless_recursion_is_an_error),
+		T(test_verdict_passes_every_pcall),
+#ifndef __SANITIZE_THREAD__
+		T(test_script_that_spins_while_loading_is_refused),
+		T(test_pcall_cannot_catch_the_budget),
+		T(test_sort_spinner_is_stopped),
+		T(test_sort_with_pcall_inside_is_stopped),
+		T(test_xpcall_handler_cannot_spin),
+		T(test_close_spinner_is_stopped),
+		T(test_tostring_spinner_is_stopped),
+		T(test_gsub_spinner_is_stopped),
+		T(test_catastrophic_pattern_is_stopped),
+		T(test_endless_c_loop_is_stopped),
+		T(test_c_callback_loop_is_stopped_outside_locks),
+#endif
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
