@@ -407,6 +407,8 @@ ctl_done(struct ctl *ctl, const struct resp_value *v, const char *what)
 		return ctl_json(ctl, v);
 	if (v->type == RESP_INT)
 		fprintf(ctl->out, "%jd %s\n", (intmax_t)v->i, what);
+	else if (v->type == RESP_SIMPLE)
+		fprintf(ctl->out, "%.*s\n", (int)v->s.len, v->s.data);
 	return CTL_OK;
 }
 

@@ -212,14 +212,19 @@ static int
 put_aside(const char *file, const char *aside, struct err *e)
 {
 	char *shm = xasprintf("%s-shm", file);
+	char *wal = xasprintf("%s-wal", file);
+	struct stat st;
 	int rc;
 
 	fold_wal(file);
+	if (stat(wal, &st) == 0 && st.st_size == 0)
+		unlink(wal);
 	rc = move_part(file, aside, "-wal", e);
 	if (rc == 0)
 		rc = move_part(file, aside, "", e);
 	if (rc == 0)
 		unlink(shm);
+	free(wal);
 	free(shm);
 	return rc;
 }
