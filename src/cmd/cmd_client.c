@@ -30,8 +30,9 @@ static void
 reply_text(struct cmd_call *call, struct buf *b)
 {
 	struct reply *r = call->reply;
+	const char *text = buf_str(b);
 
-	r->ops->verbatim(r, buf_peek(b), buf_size(b));
+	r->ops->verbatim(r, text, buf_size(b));
 	buf_done(b);
 	cmd_done(call);
 }

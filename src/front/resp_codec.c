@@ -265,7 +265,7 @@ static int
 parse_line(struct resp_parser *p, const char *data, size_t len,
     const struct resp_limits *lim, size_t *ret_used, struct err *e)
 {
-	const char *nl;
+	const char *nl, *words;
 	size_t used, n;
 
 	p->is_inline = true;
@@ -284,8 +284,9 @@ parse_line(struct resp_parser *p, const char *data, size_t len,
 	if (split_line(p, data, data + n, lim) < 0)
 		return err_set(e, BH_E_ERR, "Protocol error: unbalanced quotes"
 		    " in request, or more than %zu arguments", lim->max_args);
+	words = buf_str(&p->scratch);
 	for (size_t i = 0; i < p->argc; i++)
-		p->argv[i].data = p->scratch.data + p->offsets[i];
+		p->argv[i].data = words + p->offsets[i];
 	return found(p, used, ret_used);
 }
 
