@@ -167,6 +167,7 @@ reopen_lets_outside_leases_count_anew(void **state)
 	suite_reopen(t, 60000);
 	expect_state(t, a->id, BH_ACTIVE);
 	assert_int_equal(get_job(t, a->id)->stalled, 0);
+	assert_int_equal(get_job(t, a->id)->lease_until, t->wall + 10000);
 	suite_pass(t, 9999);
 	expect_state(t, b->id, BH_ACTIVE);
 	finish_done(t, a, "ok");
@@ -285,6 +286,7 @@ reopen_keeps_the_lines_of_groups(void **state)
 
 	for (int i = 0; i < 5; i++)
 		ids[i] = put_group(t, "q", "x", "A");
+	suite_pass(t, 10);
 	finish_final(t, take_id(t, "q", ids[0]), "no");
 	alter_ok(t, ids[0], BH_JOB_RETRY);
 	finish_fail(t, take_id(t, "q", ids[1]), "again", 10000);

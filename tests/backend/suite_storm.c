@@ -99,6 +99,9 @@ storm_claimed(struct storm *s, const struct bh_job *job)
 	assert_false(storm_holds(s, j));
 	assert_false(j->gone);
 	assert_string_equal(job->queue.data, storm_queues[j->queue]);
+	assert_int_equal(job->state, BH_ACTIVE);
+	assert_true(job->lease_until > s->t->wall);
+	assert_true(job->token != 0);
 	for (size_t i = 0; j->group && i < s->njobs; i++) {
 		const struct storm_job *k = &s->jobs[i];
 

@@ -209,7 +209,10 @@ stats(struct suite_env *t, const char *queue)
 	struct call *c = ask_stats(t, queue, false);
 
 	call_ok(c);
-	assert_int_equal(c->nqueues, 1);
+	assert_true(c->nqueues <= 1);
+	/* An unused queue may be left out: whoever asks sees zeros. */
+	if (c->nqueues == 0)
+		return arena_alloc(&t->arena, sizeof(*c->queues));
 	expect_bytes(c->queues->name, queue);
 	return c->queues;
 }
