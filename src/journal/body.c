@@ -17,7 +17,7 @@ enum column {
 	C_PROGRESS, C_ERROR, C_RESULT, C_PAYLOAD
 };
 
-/* At most the first and the last five; a few more if someone wrote by hand. */
+/* The first five and the last five; a few more if someone wrote by hand. */
 #define ERRORS_MAX 16
 
 /* The history while the block it will live in has no size yet. */

@@ -28,8 +28,9 @@
  * of it; see schema.sql for what is hot. */
 #define CACHE_BYTES (8 * 1024 * 1024)
 #define RECOVER_CACHE_BYTES (1024 * 1024)
-/* What the WAL's file keeps when it starts at the front again. */
-#define WAL_LIMIT_BYTES (64 * 1024 * 1024)
+/* What the WAL's file keeps when it starts at the front again: twice what
+ * upkeep.c lets it grow to, so that only a held-up one is cut. */
+#define WAL_LIMIT_BYTES (32 * 1024 * 1024)
 
 /*
  * Where a batch is:

@@ -113,7 +113,7 @@ CREATE TABLE lease (
 	worker TEXT
 ) STRICT;
 
--- The first and the last five errors of a job.
+-- The first five and the last five errors of a job.
 CREATE TABLE error (
 	job INTEGER NOT NULL REFERENCES job (id),
 	n INTEGER NOT NULL CHECK (n > 0),

@@ -89,7 +89,7 @@ static const char *const texts[ST_COUNT] = {
 	    " version) SELECT ?1, iif(?2 > 0, ?2, ifnull(max(n), 0) + 1),"
 	    " ?3, ?4, ?5, ?6 FROM error WHERE job = ?1",
 	[ST_ERROR_TRIM] =
-	    "DELETE FROM error WHERE job = ?1 AND n > 1 AND n <="
+	    "DELETE FROM error WHERE job = ?1 AND n > 5 AND n <="
 	    " (SELECT max(n) FROM error WHERE job = ?1) - 5",
 	[ST_ERROR_DELETE] = "DELETE FROM error WHERE job = ?1",
 	[ST_QUEUE] =
@@ -403,7 +403,7 @@ lease_end(struct sql *q, const struct jrec *r)
 	return run_id(q, ST_LEASE_END, r->id);
 }
 
-/* Keeps the first and the last five: each new one pushes out one. */
+/* Keeps the first five and the last five: each new one pushes out one. */
 static int
 error_add(struct sql *q, const struct jrec *r)
 {

@@ -10,10 +10,10 @@
 #include "base/xalloc.h"
 #include "journal/db.h"
 
-/* Past so many frames the WAL is copied back: 32 MiB. Much smaller, and a
+/* Past so many frames the WAL is copied back: 16 MiB. Much smaller, and a
  * backlog's oldest and newest pages are written back over and over; much
- * larger, and one checkpoint takes too long. */
-#define WAL_FRAMES 8000
+ * larger, and commits wait too long for one checkpoint (10 ms as it is). */
+#define WAL_FRAMES 4000
 /* A WAL that grows past this is held up by a reader, and that is told. */
 #define WAL_FRAMES_HELD (4 * WAL_FRAMES)
 
@@ -27,6 +27,8 @@
 /* The fsync itself has the rest of the promised second. */
 #define SYNC_US 900000
 #define DISK_US 1000000
+/* How often to ask again while a reader holds a checkpoint up. */
+#define HELD_US 1000000
 
 #define NEVER INT64_MAX
 
@@ -41,6 +43,8 @@ struct upkeep {
 	int64_t copied;			/* of these, back in the file */
 	int64_t asked;			/* frames at the last checkpoint */
 	int64_t sync_at, vacuum_at, quiet_at, disk_at;
+	int64_t held_at;		/* a reader held the last one up */
+	bool held_again;		/* long ago, and there is more */
 	bool quiet;			/* vacuum without pauses */
 	bool unsynced;			/* a sync has failed */
 	bool held_told, failed_told;
@@ -105,7 +109,7 @@ upkeep_new(sqlite3 *db, const char *dir, bool relaxed, int64_t quiet_ms)
 	u->dir = dir;
 	u->relaxed = relaxed;
 	u->quiet_us = (quiet_ms ? quiet_ms : QUIET_MS) * 1000;
-	u->sync_at = u->vacuum_at = u->quiet_at = NEVER;
+	u->sync_at = u->vacuum_at = u->quiet_at = u->held_at = NEVER;
 	u->page_size = pragma(db, "PRAGMA page_size");
 	u->pages = pragma(db, "PRAGMA page_count");
 	u->free_pages = pragma(db, "PRAGMA freelist_count");
@@ -155,7 +159,7 @@ tell_held(struct upkeep *u)
  * the front of the WAL again, over blocks that the file has already: a sync is
  * cheaper there than at a growing end, so the file is not truncated. */
 static bool
-checkpoint(struct upkeep *u)
+checkpoint(struct upkeep *u, int64_t now_us)
 {
 	int in_log = 0;
 	int copied = 0;
@@ -163,13 +167,23 @@ checkpoint(struct upkeep *u)
 	    SQLITE_CHECKPOINT_PASSIVE, &in_log, &copied);
 
 	u->asked = u->frames;
+	u->held_at = NEVER;
+	u->held_again = false;
 	if (rc != SQLITE_OK) {
 		tell_failure(u, "copying the write-ahead log back");
 		return false;
 	}
 	u->copied = copied;
+	if (copied < in_log)
+		u->held_at = now_us + HELD_US;
 	tell_held(u);
 	return copied == in_log;
+}
+
+static bool
+wants_checkpoint(const struct upkeep *u)
+{
+	return u->frames - u->asked >= WAL_FRAMES || u->held_again;
 }
 
 /* After a failed sync the kernel may have dropped the error with the data
@@ -182,7 +196,7 @@ sync_wal(struct upkeep *u, int64_t now_us)
 
 	u->sync_at = NEVER;
 	if (u->unsynced)
-		u->unsynced = !checkpoint(u);
+		u->unsynced = !checkpoint(u, now_us);
 	else if (f)
 		rc = f->pMethods->xSync(f, SQLITE_SYNC_NORMAL);
 	if (rc != SQLITE_OK) {
@@ -224,11 +238,11 @@ vacuum(struct upkeep *u, int64_t now_us)
 
 /* The last act: after it nothing is due. */
 static void
-settle(struct upkeep *u)
+settle(struct upkeep *u, int64_t now_us)
 {
 	u->quiet_at = NEVER;
 	if (u->frames > u->copied)
-		checkpoint(u);
+		checkpoint(u, now_us);
 	sqlite3_db_release_memory(u->db);
 	measure_disk(u);
 }
@@ -246,6 +260,8 @@ upkeep_committed(struct upkeep *u, int64_t pages, int64_t free_pages,
 		u->sync_at = now_us + SYNC_US;
 	if (u->vacuum_at == NEVER && wants_vacuum(u))
 		u->vacuum_at = now_us + VACUUM_PAUSE_US;
+	/* Not a timer: a held-up log that does not grow can wait. */
+	u->held_again = now_us >= u->held_at;
 	measure_wal(u);
 	if (now_us >= u->disk_at) {
 		measure_disk(u);
@@ -256,7 +272,7 @@ upkeep_committed(struct upkeep *u, int64_t pages, int64_t free_pages,
 void
 upkeep_failed(struct upkeep *u, int64_t now_us)
 {
-	checkpoint(u);
+	checkpoint(u, now_us);
 	measure_wal(u);
 	measure_disk(u);
 	u->disk_at = now_us + DISK_US;
@@ -267,8 +283,8 @@ upkeep_run(struct upkeep *u, int64_t now_us)
 {
 	if (now_us >= u->sync_at)
 		sync_wal(u, now_us);
-	if (u->frames - u->asked >= WAL_FRAMES)
-		checkpoint(u);
+	if (wants_checkpoint(u))
+		checkpoint(u, now_us);
 	if (now_us >= u->quiet_at && !u->quiet && wants_vacuum(u)) {
 		u->quiet = true;
 		u->quiet_at = NEVER;
@@ -277,7 +293,7 @@ upkeep_run(struct upkeep *u, int64_t now_us)
 	if (now_us >= u->vacuum_at)
 		vacuum(u, now_us);
 	else if (now_us >= u->quiet_at)
-		settle(u);
+		settle(u, now_us);
 	measure_wal(u);
 }
 
@@ -286,7 +302,7 @@ upkeep_next(const struct upkeep *u)
 {
 	int64_t at = u->sync_at;
 
-	if (u->frames - u->asked >= WAL_FRAMES)
+	if (wants_checkpoint(u))
 		return 0;
 	if (u->vacuum_at < at)
 		at = u->vacuum_at;

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include <cmocka.h>
+#include <sqlite3.h>
 
 #include "lib/journalfix.h"
 
@@ -126,11 +127,12 @@ test_set_changes_the_numbers(void **state)
 	    " || ' ' || started_at || ' ' || follows || ' ' || attempt || ' '"
 	    " || error_count || ' ' || stalled || ' ' || wall FROM job"),
 	    "100 101 102 104 3 2 1 1");
+	/* Two of them stay when nothing is said. */
 	r.u.set.line_at = r.u.set.started_at = r.u.set.after = 0;
 	journal_append(f->j, &r);
 	journalfix_settle(f);
 	assert_int_equal(journalfix_int(f, "SELECT count(*) FROM job WHERE "
-	    "line_at IS NULL AND started_at IS NULL AND follows IS NULL"), 1);
+	    "line_at = 101 AND started_at = 102 AND follows IS NULL"), 1);
 }
 
 static void
@@ -266,12 +268,12 @@ test_few_errors_are_all_kept(void **state)
 	int n;
 
 	journalfix_job(f, 1, "x");
-	for (n = 1; n <= 6; n++)
+	for (n = 1; n <= 10; n++)
 		journalfix_error(f, 1, n, "e");
 	journalfix_settle(f);
 	assert_string_equal(journalfix_text(f,
 	    "SELECT group_concat(n) FROM (SELECT n FROM error ORDER BY n)"),
-	    "1,2,3,4,5,6");
+	    "1,2,3,4,5,6,7,8,9,10");
 }
 
 static void
@@ -281,29 +283,29 @@ test_errors_without_number_get_the_next(void **state)
 	int n;
 
 	journalfix_job(f, 1, "x");
-	for (n = 1; n <= 9; n++)
+	for (n = 1; n <= 12; n++)
 		journalfix_error(f, 1, 0, "e");
 	journalfix_settle(f);
 	assert_string_equal(journalfix_text(f,
 	    "SELECT group_concat(n) FROM (SELECT n FROM error ORDER BY n)"),
-	    "1,5,6,7,8,9");
+	    "1,2,3,4,5,8,9,10,11,12");
 }
 
 static void
-test_first_and_last_five_errors(void **state)
+test_first_five_and_last_five_errors(void **state)
 {
 	struct journalfix *f = *state;
 	int n;
 
 	journalfix_job(f, 1, "x");
 	journalfix_job(f, 2, "x");
-	journalfix_error(f, 2, 2, "of another job");
+	journalfix_error(f, 2, 6, "of another job");
 	for (n = 1; n <= 12; n++)
 		journalfix_error(f, 1, n, "e");
 	journalfix_settle(f);
 	assert_string_equal(journalfix_text(f, "SELECT group_concat(n) FROM "
 	    "(SELECT n FROM error WHERE job = 1 ORDER BY n)"),
-	    "1,8,9,10,11,12");
+	    "1,2,3,4,5,8,9,10,11,12");
 	assert_int_equal(journalfix_int(f,
 	    "SELECT count(*) FROM error WHERE job = 2"), 1);
 }
@@ -582,6 +584,57 @@ test_space_comes_back_when_quiet(void **state)
 	assert_string_equal(journalfix_text(f, "PRAGMA integrity_check"), "ok");
 }
 
+/* Six commits of 10 MiB each. */
+static void
+write_much(struct journalfix *f)
+{
+	static char big[100001];
+	int64_t id = journalfix_int(f, "SELECT ifnull(max(id), 0) FROM job");
+
+	memset(big, 'b', sizeof(big) - 1);
+	for (int batch = 0; batch < 6; batch++) {
+		for (int i = 0; i < 100; i++)
+			journalfix_job(f, ++id, big);
+		journalfix_settle(f);
+	}
+}
+
+static void
+test_the_log_is_bounded(void **state)
+{
+	struct journalfix *f = *state;
+	struct journal_stats s;
+
+	write_much(f);
+	journal_stats(f->j, &s);
+	assert_true(s.db_bytes > 55 << 20);
+	assert_true(s.wal_bytes < 40 << 20);
+}
+
+static void
+test_the_log_shrinks_after_a_long_reader(void **state)
+{
+	struct journalfix *f = *state;
+	struct journal_stats s;
+	char path[128];
+	sqlite3 *db;
+
+	snprintf(path, sizeof(path), "%s/bellhop.db", f->dir);
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, "BEGIN; SELECT * FROM queue", NULL,
+	    NULL, NULL), SQLITE_OK);
+	write_much(f);
+	journal_stats(f->j, &s);
+	assert_true(s.wal_bytes > 55 << 20);
+	assert_int_equal(sqlite3_close(db), SQLITE_OK);
+	do {
+		journalfix_simple(f, JR_NEXT_ID, 5000);
+		journalfix_settle(f);
+		journal_stats(f->j, &s);
+	} while (s.wal_bytes > 33 << 20);
+	assert_int_equal(journalfix_int(f, "SELECT count(*) FROM job"), 600);
+}
+
 #define T(test) cmocka_unit_test_setup_teardown(test, journalfix_setup, \
 	journalfix_teardown)
 
@@ -603,7 +656,7 @@ main(void)
 	    T(test_lease_life),
 	    T(test_few_errors_are_all_kept),
 	    T(test_errors_without_number_get_the_next),
-	    T(test_first_and_last_five_errors),
+	    T(test_first_five_and_last_five_errors),
 	    T(test_queue_pause_and_hold),
 	    T(test_queue_totals_survive_a_pause),
 	    T(test_callback_until_done),
@@ -617,6 +670,8 @@ main(void)
 	    T(test_close_commits_without_a_start),
 	    T(test_stats),
 	    T(test_file_is_not_for_others),
+	    T(test_the_log_is_bounded),
+	    T(test_the_log_shrinks_after_a_long_reader),
 	    cmocka_unit_test_setup_teardown(test_space_comes_back_when_quiet,
 		setup_quick, journalfix_teardown),
 	};
