@@ -151,6 +151,86 @@ reopen_keeps_at_and_expiry(void **state)
 	expect_state(t, expires, BH_FAILED);
 }
 
+/* The same before and after a restart that takes no time. */
+static void
+expect_reopened_same(struct suite_env *t, int64_t id)
+{
+	struct bh_job *before = get_job(t, id);
+
+	suite_reopen(t, 0);
+	expect_same_job(get_job(t, id), before);
+}
+
+static void
+reopen_keeps_a_retried_job_that_had_expired(void **state)
+{
+	struct suite_env *t = *state;
+	struct bh_job_opts o = opts_none();
+	int64_t id;
+
+	o.expires_ms = 1000;
+	id = put_with(t, "q", "x", &o);
+	suite_pass(t, 1000);
+	expect_state(t, id, BH_FAILED);
+	alter_ok(t, id, BH_JOB_RETRY);
+	expect_state(t, id, BH_WAITING);
+	expect_reopened_same(t, id);
+	take_id(t, "q", id);
+}
+
+static void
+reopen_keeps_the_times_of_a_promoted_job(void **state)
+{
+	struct suite_env *t = *state;
+	struct bh_job_opts o = opts_none();
+	int64_t id;
+
+	o.delay_ms = 60000;
+	o.expires_ms = 60000;
+	id = put_with(t, "q", "x", &o);
+	alter_ok(t, id, BH_JOB_PROMOTE);
+	expect_reopened_same(t, id);
+	expect_state(t, id, BH_WAITING);
+}
+
+static void
+reopen_keeps_the_times_of_a_replaced_job(void **state)
+{
+	struct suite_env *t = *state;
+	struct bh_job_opts o = opts_none();
+	int64_t id;
+
+	o.unique = bytes("k");
+	o.unique_mode = BH_UNIQUE_REPLACE;
+	o.expires_ms = 5000;
+	o.delay_ms = 1000;
+	id = put_with(t, "q", "x", &o);
+	suite_pass(t, 500);
+	o.delay_ms = 10000;
+	assert_int_equal(put_with(t, "q", "y", &o), id);
+	expect_reopened_same(t, id);
+	suite_pass(t, 10000);
+	expect_reopened_same(t, id);
+	expect_bytes(take_id(t, "q", id)->payload, "y");
+}
+
+static void
+reopen_keeps_the_times_of_a_job_after_a_jump(void **state)
+{
+	struct suite_env *t = *state;
+	struct bh_job_opts o = opts_none();
+	int64_t id;
+
+	o.delay_ms = 1000;
+	o.expires_ms = 5000;
+	id = put_with(t, "q", "x", &o);
+	suite_jump(t, 3600000);
+	suite_pass(t, 1000);
+	expect_state(t, id, BH_WAITING);
+	expect_reopened_same(t, id);
+	take_id(t, "q", id);
+}
+
 static void
 reopen_lets_outside_leases_count_anew(void **state)
 {
@@ -529,6 +609,10 @@ const struct suite_case suite_reopen_cases[] = {
 	CASE_STORAGE(reopen_gives_no_id_twice),
 	CASE_STORAGE(reopen_counts_delays_by_the_wall),
 	CASE_STORAGE(reopen_keeps_at_and_expiry),
+	CASE_STORAGE(reopen_keeps_a_retried_job_that_had_expired),
+	CASE_STORAGE(reopen_keeps_the_times_of_a_promoted_job),
+	CASE_STORAGE(reopen_keeps_the_times_of_a_replaced_job),
+	CASE_STORAGE(reopen_keeps_the_times_of_a_job_after_a_jump),
 	CASE_STORAGE(reopen_lets_outside_leases_count_anew),
 	CASE_STORAGE(reopen_frees_what_handlers_held),
 	CASE_STORAGE(reopen_keeps_queues),
