@@ -127,7 +127,8 @@ struct bh_job {
 	struct bh_bytes progress;
 	struct bh_bytes result;
 	struct bh_bytes error;		/* why it failed */
-	struct bh_bytes origin;		/* "queue:id" of a dead letter's job */
+	/* A dead letter's: {"queue":…,"id":"…","error":…,"at":ms} */
+	struct bh_bytes origin;
 	uint64_t token;			/* job_reserve only, else 0 */
 };
 

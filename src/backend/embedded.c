@@ -74,6 +74,7 @@ embedded_close(void *be)
 {
 	struct embedded *b = be;
 
+	engine_stop(b->engine);
 	journal_close(&b->journal);
 	engine_free(&b->engine);
 	free(b);

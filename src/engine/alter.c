@@ -37,7 +37,7 @@ alter_revive(struct engine *e, struct job *j, const struct jbody *d)
 	r = job_rec(j, JR_JOB_REVIVE);
 	r.u.set.run_at = j->run_at;
 	if (j->ext && j->ext->group)
-		r.u.set.line_at = j->run_at;
+		r.u.set.line_at = j->run_at + 1;	/* behind the others */
 	journal_append(e->journal, &r);
 }
 

@@ -124,6 +124,10 @@ fill_job(const struct job *j, struct bh_job *out)
 		out->run_at = j->run_at;
 	if (j->ext)
 		out->expires_at = j->ext->expires_at;
+	if (j->body)
+		out->started_at = j->body->started_at;
+	if (out->state == BH_ACTIVE)
+		out->lease_until = j->body->lease_until;
 }
 
 /* What its body knows; the body is there and loaded. */
@@ -134,12 +138,9 @@ fill_body(const struct job *j, const struct body *b, struct bh_job *out)
 	out->payload = b->payload;
 	out->origin = b->origin;
 	out->created_at = b->created_at;
-	out->started_at = b->started_at;
 	if (b->progress)
 		out->progress = (struct bh_bytes){b->progress->data,
 		    b->progress->len};
-	if (job_state(j) == BH_ACTIVE)
-		out->lease_until = b->lease_until;
 }
 
 static void
@@ -215,8 +216,10 @@ take_disk(struct engine *e, struct answer *a, size_t i, struct jbody *d)
 	fill_disk(j, d, &a->jobs[i]);
 	if (b && !b->loaded) {
 		body_load(b, d);
-		if (j && j->body == b && job_state(j) == BH_ACTIVE)
+		if (j && j->body == b && job_state(j) == BH_ACTIVE) {
 			lease_resolve(e, j);
+			a->jobs[i].lease_until = b->lease_until;
+		}
 	} else {
 		a->disks[i] = d;
 	}

@@ -170,7 +170,7 @@ struct batch {
 	int64_t ids[SLICE];
 };
 
-static void
+void
 bulk_end(struct engine *e, struct bulk *b)
 {
 	TAILQ_REMOVE(&e->bulks, b, all);

@@ -49,6 +49,7 @@ engine_new(const struct engine_config *config)
 	e->done_tail = &e->done_head;
 	e->next_id = e->written_next_id = 1;
 	e->next_callback = 1;
+	e->cold_lsn = JREAD_NOW;
 	return e;
 }
 
@@ -60,23 +61,28 @@ engine_set_limits(struct engine *e, int64_t payload_cache,
 	e->max_queues = max_queues;
 }
 
-/* Whoever still waits is told so; the journal is closed already. */
-static void
-cancel_all(struct engine *e)
+void
+engine_stop(struct engine *e)
 {
 	struct waiter *w;
 	struct getter *g;
-	struct bulk *b;
+	struct bulk *b, *next;
 
 	while ((w = TAILQ_FIRST(&e->waiters)))
 		waiter_cancel(e, w);
 	while ((g = TAILQ_FIRST(&e->getters)))
 		getter_cancel(e, g);
-	while ((b = TAILQ_FIRST(&e->bulks))) {
-		TAILQ_REMOVE(&e->bulks, b, all);
-		answer_error(e, &b->req->req, BH_E_CANCELED, "shut down");
-		free(b);
+	for (b = TAILQ_FIRST(&e->bulks); b; b = next) {
+		next = TAILQ_NEXT(b, all);
+		if (!b->reading)	/* else the read's end ends it */
+			bulk_end(e, b);
 	}
+}
+
+/* Answers that nobody will be able to trust. */
+static void
+cancel_answers(struct engine *e)
+{
 	while (e->done_head) {
 		struct bh_req *req = e->done_head;
 		struct answer *a = req->priv.state;
@@ -110,7 +116,7 @@ engine_free(struct engine **ep)
 	struct engine *e = *ep;
 	struct queue *q;
 
-	cancel_all(e);
+	cancel_answers(e);
 	free_bodies(e);
 	while ((q = TAILQ_FIRST(&e->queues)))
 		queue_free(e, q);

@@ -29,7 +29,9 @@ struct engine_config {
 };
 
 struct engine *engine_new(const struct engine_config *config);
-/* Ends every request with BH_E_CANCELED. */
+/* Ends what is parked; before the journal is closed. */
+void engine_stop(struct engine *e);
+/* Answers what is left with BH_E_CANCELED; after the journal is closed. */
 void engine_free(struct engine **e);
 /* Gives a record's owner back: the journal's release hook. */
 void engine_release(void *owner);

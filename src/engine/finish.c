@@ -222,7 +222,8 @@ doom_done(struct jread *r)
 		free(r->bodies[0]);
 		r->nbodies = 0;
 	}
-	if (j && job_state(j) == d->state && j->attempt == d->attempt) {
+	if (j && job_state(j) == d->state && j->attempt == d->attempt &&
+	    !r->err.code) {
 		if (!j->body)
 			j->body = body_blank(j);
 		if (!j->body->loaded && r->nbodies)
@@ -327,9 +328,10 @@ finish_release(struct engine *e, struct job *j, int64_t delay_ms)
 {
 	end_lease(e, j);
 	j->attempt--;
-	if (delay_ms > 0) {
+	if (delay_ms > 0)
 		j->run_at = e->now.wall_ms + delay_ms;
-		job_write(e, j, JR_JOB_SET);
+	job_write(e, j, JR_JOB_SET);
+	if (delay_ms > 0) {
 		job_move(e, j, BH_DELAYED, e->now.mono_ms + delay_ms);
 	} else {
 		job_move_front(e, j);

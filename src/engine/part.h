@@ -215,6 +215,7 @@ void alter_revive(struct engine *e, struct job *j, const struct jbody *d);
 /* --- bulk.c --- */
 
 void bulk_run(struct engine *e);
+void bulk_end(struct engine *e, struct bulk *b);
 
 static inline struct bh_bytes
 bytes_of(const char *s)

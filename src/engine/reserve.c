@@ -45,6 +45,8 @@ end_wait(struct engine *e, struct waiter *w)
 	struct bh_reserve *r = w->req;
 	struct answer *a = w->answer;
 
+	if (w->got)
+		TAILQ_REMOVE(&e->served, w, served);
 	unlink_waiter(e, w);
 	r->req.priv.kind = ANSWER_PLAIN;
 	r->req.priv.state = a;
@@ -56,40 +58,6 @@ end_wait(struct engine *e, struct waiter *w)
 		answer_ok(e, &r->req);
 	}
 	free(w);
-}
-
-void
-engine_reserve(struct engine *e, struct bh_reserve *r)
-{
-	struct waiter *w;
-	size_t i;
-
-	w = xcalloc(1, sizeof(*w) + r->nqueues * sizeof(w->links[0]));
-	w->timer.kind = NODE_WAITER;
-	w->req = r;
-	w->nlinks = r->nqueues;
-	r->jobs = NULL;
-	r->njobs = 0;
-	r->req.priv.state = w;
-	r->req.priv.kind = ANSWER_WAITER;
-	TAILQ_INSERT_TAIL(&e->waiters, w, all);
-	TAILQ_INSERT_TAIL(&e->fresh, w, served);
-	for (i = 0; i < r->nqueues; i++) {
-		struct err err;
-		struct queue *q = queue_find(e, r->queues[i]);
-
-		/* Without waiting, a queue that is not there is empty. */
-		if (!q && r->block_ms >= 0)
-			q = queue_obtain(e, r->queues[i], &err);
-		if (!q)
-			continue;
-		w->links[i].waiter = w;
-		w->links[i].queue = q;
-		TAILQ_INSERT_TAIL(&q->waiters, &w->links[i], link);
-		queue_refresh(e, q);
-	}
-	if (r->block_ms > 0)
-		heap_set(&e->mono, &w->timer, e->now.mono_ms + r->block_ms);
 }
 
 static bool
@@ -259,6 +227,49 @@ serve_queues(struct engine *e)
 }
 
 void
+engine_reserve(struct engine *e, struct bh_reserve *r)
+{
+	struct waiter *w;
+	size_t i;
+
+	w = xcalloc(1, sizeof(*w) + r->nqueues * sizeof(w->links[0]));
+	w->timer.kind = NODE_WAITER;
+	w->req = r;
+	w->nlinks = r->nqueues;
+	r->jobs = NULL;
+	r->njobs = 0;
+	r->req.priv.state = w;
+	r->req.priv.kind = ANSWER_WAITER;
+	TAILQ_INSERT_TAIL(&e->waiters, w, all);
+	for (i = 0; i < r->nqueues; i++) {
+		struct err err;
+		struct queue *q = queue_find(e, r->queues[i]);
+
+		/* Without waiting, a queue that is not there is empty. */
+		if (!q && r->block_ms >= 0)
+			q = queue_obtain(e, r->queues[i], &err);
+		if (!q)
+			continue;
+		w->links[i].waiter = w;
+		w->links[i].queue = q;
+		TAILQ_INSERT_TAIL(&q->waiters, &w->links[i], link);
+		queue_refresh(e, q);
+	}
+	if (r->block_ms > 0)
+		heap_set(&e->mono, &w->timer, e->now.mono_ms + r->block_ms);
+	/* What a caller asks for next sees this done. Handlers wait for the
+	 * turn's end: so queues share their budget by weight. */
+	if (r->handler) {
+		w->fresh = true;
+		TAILQ_INSERT_TAIL(&e->fresh, w, served);
+		return;
+	}
+	serve_queues(e);
+	if (r->block_ms < 0 || w->got)
+		end_wait(e, w);
+}
+
+void
 engine_serve(struct engine *e)
 {
 	struct waiter *w;
@@ -266,33 +277,21 @@ engine_serve(struct engine *e)
 	bulk_run(e);
 	while ((w = TAILQ_FIRST(&e->fresh))) {
 		TAILQ_REMOVE(&e->fresh, w, served);
+		w->fresh = false;
 		if (w->req->block_ms < 0) {
 			w->got = true;
 			TAILQ_INSERT_TAIL(&e->served, w, served);
 		}
 	}
 	serve_queues(e);
-	while ((w = TAILQ_FIRST(&e->served))) {
-		TAILQ_REMOVE(&e->served, w, served);
+	while ((w = TAILQ_FIRST(&e->served)))
 		end_wait(e, w);
-	}
 }
 
 void
 waiter_timeout(struct engine *e, struct waiter *w)
 {
 	end_wait(e, w);
-}
-
-static bool
-is_fresh(const struct engine *e, const struct waiter *w)
-{
-	const struct waiter *f;
-
-	TAILQ_FOREACH(f, &e->fresh, served)
-		if (f == w)
-			return true;
-	return false;
 }
 
 /* Gives up a wait that has got nothing. */
@@ -302,7 +301,7 @@ waiter_cancel(struct engine *e, struct waiter *w)
 	struct bh_req *req = &w->req->req;
 
 	CHECK(!w->answer);
-	if (is_fresh(e, w))
+	if (w->fresh)
 		TAILQ_REMOVE(&e->fresh, w, served);
 	unlink_waiter(e, w);
 	free(w);

@@ -195,6 +195,7 @@ struct waiter {
 	size_t nlinks;
 	struct answer *answer;		/* what it has got in this turn */
 	bool got;			/* in engine.served */
+	bool fresh;			/* in engine.fresh */
 	TAILQ_ENTRY(waiter) served;
 	struct waiter_link links[];
 };

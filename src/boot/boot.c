@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Start and stop. The order of the start: configuration, tokens, the store
+ * recovered, doors, script threads, scripts loaded; queues without a loaded
+ * script hold their jobs meanwhile. The stop: script threads, store, doors.
+ */
+#include "boot/boot.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "backend/embedded.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/xalloc.h"
+#include "boot/daemon.h"
+
+static const char usage[] =
+    "usage: bellhopd [--config FILE] [--check] [--state-dir DIR]\n"
+    "                [--foreground] [--version] [--help]\n"
+    "\n"
+    "  --config FILE    read this configuration (" BELLHOP_CONFFILE ")\n"
+    "  --check          read configuration, say what is wrong, and exit\n"
+    "  --state-dir DIR  keep the database here, whatever the file says\n"
+    "  --foreground     what it does anyway: systemd or a shell looks after "
+    "it\n"
+    "  --version        print the version and exit\n";
+
+int
+daemon_conf(const struct daemon *d, struct conf **ret, struct buf *report,
+    struct err *e)
+{
+	struct conf *c;
+
+	if (!d->conf_file)
+		c = conf_new();
+	else if (conf_load(&c, d->conf_file, report, e) < 0)
+		return -1;
+	if (d->state_dir) {
+		free(c->state_dir);
+		c->state_dir = xstrdup(d->state_dir);
+	}
+	*ret = c;
+	return 0;
+}
+
+void
+daemon_apply(struct daemon *d)
+{
+	enum log_level level;
+
+	if (log_level_parse(d->conf->log_level, &level) == 0)
+		log_set_level(level);
+	d->env.conf = d->conf;
+	conf_apply_queues(d->conf, d->qopts);
+	if (!d->env.be)
+		return;
+	embedded_set_limits(d->env.be, d->conf->payload_cache,
+	    d->conf->max_disk, d->conf->max_queues);
+	d->env.ops->options_changed(d->env.be);
+}
+
+static void
+wake(void *arg)
+{
+	loop_wake(((struct daemon *)arg)->loop);
+}
+
+static bool
+handler_gate(void *arg, struct bh_bytes queue, struct bh_why *ret)
+{
+	return pool_gate(((struct daemon *)arg)->pool, queue, ret);
+}
+
+static bool
+script_at(void *arg, size_t i, struct script_info *ret)
+{
+	return pool_script_at(((struct daemon *)arg)->pool, i, ret);
+}
+
+static void
+figures(void *arg, struct reply *r)
+{
+	struct daemon *d = arg;
+
+	r->ops->map(r, 1);
+	reply_str(r, "handlers_running");
+	r->ops->integer(r, (int64_t)pool_running(d->pool));
+}
+
+/* --- signals --- */
+
+static void
+reload_logged(void *user, bool ok, const char *report)
+{
+	(void)user, (void)ok, (void)report;	/* reload.c has logged it */
+}
+
+static void
+on_hangup(void *arg, int signo)
+{
+	(void)signo;
+	reload_start(arg, reload_logged, NULL);
+}
+
+static void
+on_terminate(void *arg, int signo)
+{
+	struct daemon *d = arg;
+
+	if (d->asked_to_stop) {
+		/* What was acknowledged is committed: nothing to save. */
+		log_warn("second %s: ending at once", strsignal(signo));
+		_exit(0);
+	}
+	shutdown_ask(d);
+}
+
+/* --- start and stop --- */
+
+static int
+open_tokens(struct daemon *d, struct err *e)
+{
+	char *path = xasprintf("%s/tokens", d->conf->state_dir);
+	int rc = tokens_open(&d->env.tokens, path, e);
+
+	free(path);
+	return rc;
+}
+
+static int
+open_store(struct daemon *d, struct err *e)
+{
+	struct embedded_config c = {
+	    .dir = d->conf->state_dir,
+	    .relaxed = strcmp(d->conf->durability, "relaxed") == 0,
+	    .qopts = d->qopts,
+	    .payload_cache = d->conf->payload_cache,
+	    .max_disk = d->conf->max_disk,
+	    .max_queues = d->conf->max_queues,
+	    .wake = wake,
+	    .wake_arg = d};
+
+	return embedded_open(&d->env.be, &c, e);
+}
+
+static int
+start(struct daemon *d, struct err *e)
+{
+	struct pool_config pc = {.conf = d->conf, .qopts = d->qopts,
+	    .env = &d->env, .wake = wake, .wake_arg = d};
+	int64_t began = clock_now().mono_ms;
+	size_t i;
+
+	d->env.ops = &embedded_ops;
+	d->env.arg = d;
+	d->env.started_at = clock_now().wall_ms;
+	d->env.reload = reload_start;
+	d->env.shutdown = shutdown_ask;
+	d->env.handler_gate = handler_gate;
+	d->env.script_at = script_at;
+	d->env.figures = figures;
+	d->loop = loop_new();
+	if (open_tokens(d, e) < 0 || open_store(d, e) < 0 ||
+	    front_new(&d->front, d->loop, &d->env, e) < 0)
+		return -1;
+	d->pool = pool_new(&pc);
+	d->env.ops->listen(d->env.be, &pool_events, d->pool);
+	loop_on_turn(d->loop, turn_run, d);
+	loop_on_signal(d->loop, SIGHUP, on_hangup, d);
+	loop_on_signal(d->loop, SIGTERM, on_terminate, d);
+	loop_on_signal(d->loop, SIGINT, on_terminate, d);
+	front_start(d->front);
+	for (i = 0; front_address(d->front, i); i++)
+		log_info("listening on %s", front_address(d->front, i));
+	log_info("bellhopd %s is ready after %lld ms; the store is %s/"
+	    "bellhop.db, durability %s", BELLHOP_VERSION,
+	    (long long)(clock_now().mono_ms - began), d->conf->state_dir,
+	    d->conf->durability);
+	reload_start(d, reload_logged, NULL);
+	return 0;
+}
+
+/* Also of what start() left half made. */
+static void
+stop(struct daemon *d)
+{
+	pool_free(&d->pool);
+	if (d->env.be)
+		d->env.ops->close(d->env.be);
+	front_free(&d->front);
+	tokens_free(&d->env.tokens);
+	cmd_env_done(&d->env);
+	reload_done(d);
+	loop_free(&d->loop);
+}
+
+static int
+run(struct daemon *d)
+{
+	struct err e = ERR_INIT;
+	int status = 0;
+
+	signal(SIGPIPE, SIG_IGN);
+	d->qopts = qopts_new();
+	daemon_apply(d);
+	if (start(d, &e) < 0) {
+		log_error("cannot start: %s", e.text);
+		status = 1;
+	} else {
+		loop_run(d->loop);
+	}
+	stop(d);
+	if (status == 0)
+		log_info("stopped");
+	qopts_free(&d->qopts);
+	conf_free(&d->conf);
+	return status;
+}
+
+/* --- the command line --- */
+
+static int
+check(struct daemon *d)
+{
+	printf("%s: ok\n", d->conf_file ? d->conf_file : "defaults");
+	conf_free(&d->conf);
+	return 0;
+}
+
+int
+boot_run(int argc, char **argv)
+{
+	static const struct option options[] = {
+	    {"config", required_argument, NULL, 'c'},
+	    {"check", no_argument, NULL, 'k'},
+	    {"state-dir", required_argument, NULL, 's'},
+	    {"foreground", no_argument, NULL, 'f'},
+	    {"version", no_argument, NULL, 'v'},
+	    {"help", no_argument, NULL, 'h'},
+	    {0}};
+	struct daemon d = {.conf_file = NULL};
+	struct buf report = BUF_INIT;
+	struct err e = ERR_INIT;
+	bool only_check = false;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (c == 'c') {
+			d.conf_file = optarg;
+		} else if (c == 's') {
+			d.state_dir = optarg;
+		} else if (c == 'k') {
+			only_check = true;
+		} else if (c == 'v') {
+			puts("bellhopd " BELLHOP_VERSION);
+			return 0;
+		} else if (c != 'f') {
+			fputs(usage, c == 'h' ? stdout : stderr);
+			return c == 'h' ? 0 : 2;
+		}
+	}
+	if (optind < argc) {
+		fprintf(stderr, "bellhopd: unexpected argument '%s'\n%s",
+		    argv[optind], usage);
+		return 2;
+	}
+	if (!d.conf_file && access(BELLHOP_CONFFILE, F_OK) == 0)
+		d.conf_file = BELLHOP_CONFFILE;
+	if (daemon_conf(&d, &d.conf, &report, &e) < 0) {
+		fputs(buf_size(&report) ? buf_str(&report) : e.text, stderr);
+		if (!buf_size(&report))
+			fputc('\n', stderr);
+		buf_done(&report);
+		return 1;
+	}
+	buf_done(&report);
+	return only_check ? check(&d) : run(&d);
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The running daemon: all its parts, in the order in which they are started
+ * (and stopped in reverse). Shared by the files of this folder only. Main
+ * thread.
+ */
+#ifndef BOOT_DAEMON_H
+#define BOOT_DAEMON_H
+
+#include "cmd/env.h"
+#include "conf/conf.h"
+#include "front/front.h"
+#include "rt/loop.h"
+#include "script/pool.h"
+
+struct reload_waiter {
+	void (*done)(void *user, bool ok, const char *report);
+	void *user;
+};
+
+struct daemon {
+	const char *conf_file;		/* NULL: the defaults alone */
+	const char *state_dir;		/* --state-dir, or NULL */
+	struct conf *conf;
+	struct qopts *qopts;
+	struct loop *loop;
+	struct cmd_env env;
+	struct front *front;
+	struct pool *pool;
+
+	/* reload.c */
+	struct conf *old_conf;		/* until the scripts are off it */
+	struct buf report;
+	bool reloading;
+	bool again;			/* asked for while one is running */
+	struct reload_waiter *waiters;
+	size_t nwaiters;		/* of the one that is running */
+	size_t nnext;			/* of the next one, behind them */
+
+	/* shutdown.c */
+	bool asked_to_stop;
+	int64_t grace_until;		/* mono ms */
+	bool handlers_stopped;
+};
+
+/* --- boot.c --- */
+
+/* The configuration as the command line and its file say; report as in
+ * conf_load(). */
+MUSTCHECK int daemon_conf(const struct daemon *d, struct conf **ret,
+    struct buf *report, struct err *e);
+/* Tells every part of the configuration in force. */
+void daemon_apply(struct daemon *d);
+
+/* --- turn.c --- */
+
+/* One turn of the loop; the mono ms of the next thing due. */
+int64_t turn_run(void *daemon);
+
+/* --- reload.c --- */
+
+/* cmd_env.reload. */
+void reload_start(void *daemon, void (*done)(void *user, bool ok,
+    const char *report), void *user);
+void reload_done(struct daemon *d);
+
+/* --- shutdown.c --- */
+
+/* cmd_env.shutdown, and the first SIGTERM. */
+void shutdown_ask(void *daemon);
+/* Once a turn; true when all has ended. At most until *next. */
+bool shutdown_step(struct daemon *d, int64_t mono_ms, int64_t *next);
+
+#endif

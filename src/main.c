@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: MIT */
+#include "boot/boot.h"
+
+int
+main(int argc, char **argv)
+{
+	return boot_run(argc, argv);
+}
