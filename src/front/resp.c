@@ -74,12 +74,15 @@ static bool
 may_run(const struct client *c)
 {
 	const struct conf *conf = c->door->env->conf;
+	size_t pause = (size_t)conf->max_output / 2;
 
+	if (pause > OUTPUT_PAUSE)
+		pause = OUTPUT_PAUSE;
 	return c->conn && !c->waiting && !c->ending &&
 	    c->line.n < (size_t)conf->max_pipeline &&
 	    c->line.bytes < (size_t)conf->max_request &&
 	    c->line.held < (size_t)conf->max_output &&
-	    buf_size(conn_out(c->conn)) < OUTPUT_PAUSE;
+	    buf_size(conn_out(c->conn)) < pause;
 }
 
 void
@@ -258,7 +261,9 @@ on_closed(void *user, const char *reason)
 	struct client *c = user;
 	struct resp_door *door = c->door;
 
-	log_debug("%s: closed: %s", c->session.addr, reason);
+	/* Who has left, or was asked to, is no news. */
+	log_about(c->eof || c->ending || door->draining ? LOG_DEBUG : LOG_INFO,
+	    NULL, "%s: closed: %s", c->session.addr, reason);
 	c->conn = NULL;
 	if (c->session.monitor)
 		door->env->monitors--;
@@ -350,10 +355,8 @@ client_reap(struct resp_door *door)
 void
 client_close(struct client *c, const char *reason)
 {
-	if (!c->conn)
-		return;
-	log_info("%s: closed: %s", c->session.addr, reason);
-	conn_close(c->conn, reason);
+	if (c->conn)
+		conn_close(c->conn, reason);
 }
 
 void

@@ -274,6 +274,53 @@ max_pipeline_stops_the_reading(void **state)
 	    "$1\r\n5\r\n");
 }
 
+/* Who sends and does not read is stopped, not thrown out, and gets all. */
+static void
+a_client_that_does_not_read_is_slowed_down(void **state)
+{
+	enum { TIMES = 200, SIZE = 60000 };
+	struct house *h = *state;
+	char *line = xmalloc(SIZE + 100);
+	size_t want = TIMES * (SIZE + sizeof("$60000\r\n\r\n") - 1);
+	size_t sent = 0, len;
+	int left = TIMES;
+
+	memset(line, 'x', SIZE + 100);
+	len = (size_t)sprintf(line, "*2\r\n$4\r\nECHO\r\n$%d\r\n", SIZE);
+	line[len] = 'x';
+	len += SIZE;
+	memcpy(line + len, "\r\n", 2);
+	len += 2;
+	for (int quiet = 0; quiet < 20;) {
+		ssize_t n = left ? send(h->fd, line + sent, len - sent,
+		    MSG_DONTWAIT | MSG_NOSIGNAL) : -1;
+
+		quiet = n > 0 ? 0 : quiet + 1;
+		sent += n > 0 ? (size_t)n : 0;
+		if (sent == len) {
+			sent = 0;
+			left--;
+		}
+		loop_once(h->loop, 1);
+	}
+	assert_true(left > 0);
+	while (buf_size(&h->heard) < want) {
+		ssize_t n = left ? send(h->fd, line + sent, len - sent,
+		    MSG_DONTWAIT | MSG_NOSIGNAL) : -1;
+
+		sent += n > 0 ? (size_t)n : 0;
+		if (sent == len) {
+			sent = 0;
+			left--;
+		}
+		loop_once(h->loop, 1);
+		assert_true(listen_to(h, h->fd));
+	}
+	assert_int_equal(left, 0);
+	assert_int_equal(buf_size(&h->heard), want);
+	free(line);
+}
+
 static void
 max_connections_is_said_politely(void **state)
 {
@@ -481,6 +528,7 @@ main(void)
 		HOUSE(a_job_fetched_for_nobody_is_released),
 		HOUSE(half_closed_clients_get_their_answers),
 		HOUSE(max_pipeline_stops_the_reading),
+		HOUSE(a_client_that_does_not_read_is_slowed_down),
 		HOUSE(max_connections_is_said_politely),
 		HOUSE(garbage_is_answered_and_ends_it),
 		HOUSE(web_browsers_are_cut_off),
