@@ -92,6 +92,7 @@ end_run(struct worker *w, struct run *r)
 	if (r->ask)
 		r->ask->run = NULL;	/* its answer comes too late */
 	r->ask = NULL;
+	ask_free(&r->answered);		/* an answer that it did not live to see */
 	send_main(w, &msg_of(r)->m, FROM_ENDED);
 }
 
@@ -248,9 +249,7 @@ step(struct worker *w, struct run *r)
 		return;
 	st = r->st;
 	ended = run_step(msg_of(r));
-	if (r->answered) {
-		ask_free(&r->answered);
-	}
+	ask_free(&r->answered);
 	if (ended) {
 		end_run(w, r);
 		if (st->dead)
