@@ -52,7 +52,9 @@ struct note {
 	uint64_t token;
 };
 
-enum run_what { RUN_PERFORM, RUN_COMPLETED, RUN_FAILED, RUN_STALLED, RUN_WHATS };
+enum run_what {
+	RUN_PERFORM, RUN_COMPLETED, RUN_FAILED, RUN_STALLED, RUN_WHATS
+};
 
 /* What a run came to; written by the worker. */
 struct run_end {
