@@ -59,7 +59,7 @@ kill_client(void *front, uint64_t id)
 	for (size_t i = 0; i < f->door.nclients; i++) {
 		if (client_session(f->door.clients[i])->id != id)
 			continue;
-		client_close(f->door.clients[i], "CLIENT KILL");
+		client_drop(f->door.clients[i], "CLIENT KILL");
 		return true;
 	}
 	return false;
@@ -199,7 +199,7 @@ void
 front_close_clients(struct front *f)
 {
 	while (f->door.nclients > 0)
-		client_close(f->door.clients[f->door.nclients - 1],
+		client_drop(f->door.clients[f->door.nclients - 1],
 		    "the daemon ends");
 }
 

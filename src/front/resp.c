@@ -207,7 +207,7 @@ run_input(struct client *c, const char *data, size_t len)
 		if (c->parser.argc == 0)
 			continue;
 		if (is_http(&c->parser)) {
-			client_close(c, "it speaks HTTP, perhaps on behalf of"
+			client_drop(c, "it speaks HTTP, perhaps on behalf of"
 			    " a web page");
 			return len;
 		}
@@ -353,7 +353,7 @@ client_reap(struct resp_door *door)
 }
 
 void
-client_close(struct client *c, const char *reason)
+client_drop(struct client *c, const char *reason)
 {
 	if (c->conn)
 		conn_close(c->conn, reason);
@@ -380,5 +380,5 @@ client_tell(struct client *c, const struct buf *line)
 	buf_add(s->sink.out, buf_peek(line), buf_size(line));
 	call_done(&s->call);
 	if (c->line.held > (size_t)c->door->env->conf->max_output)
-		client_close(c, "more than max_output bytes wait for it");
+		client_drop(c, "more than max_output bytes wait for it");
 }

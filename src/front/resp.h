@@ -44,7 +44,7 @@ bool client_run_ready(struct resp_door *door);
 void client_reap(struct resp_door *door);
 
 /* Closes it now; the front's array loses it. */
-void client_close(struct client *c, const char *reason);
+void client_drop(struct client *c, const char *reason);
 /* The shutdown begins: takes what the kernel still holds; calls that wait are
  * cancelled. */
 void client_drain(struct client *c);
