@@ -39,6 +39,7 @@ struct daemon {
 
 	/* shutdown.c */
 	bool asked_to_stop;
+	bool stopping;			/* it has begun */
 	int64_t grace_until;		/* mono ms */
 	bool handlers_stopped;
 };

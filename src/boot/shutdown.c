@@ -4,7 +4,6 @@
  * what was received is answered; handlers may end within shutdown_grace, then
  * their jobs are given back; what all this changed is committed.
  */
-#include "base/clock.h"
 #include "base/log.h"
 #include "boot/daemon.h"
 
@@ -16,27 +15,35 @@ shutdown_ask(void *arg)
 {
 	struct daemon *d = arg;
 
-	if (d->asked_to_stop)
-		return;
+	d->asked_to_stop = true;
+	loop_wake(d->loop);
+}
+
+/* In the turn, where no command is half done. */
+static void
+begin(struct daemon *d, int64_t mono_ms)
+{
 	log_info("stopping: %zu handlers may end within %lld s",
 	    pool_running(d->pool),
 	    (long long)d->conf->shutdown_grace / 1000);
-	d->asked_to_stop = true;
-	d->grace_until = clock_now().mono_ms + d->conf->shutdown_grace;
+	d->stopping = true;
+	d->grace_until = mono_ms + d->conf->shutdown_grace;
 	d->env.draining = true;
 	pool_drain(d->pool);
 	d->env.ops->drain(d->env.be);
 	front_drain(d->front);
-	loop_wake(d->loop);
 }
 
 bool
 shutdown_step(struct daemon *d, int64_t mono_ms, int64_t *next)
 {
-	bool quiet = pool_running(d->pool) == 0 &&
-	    d->env.ops->idle(d->env.be);
-
-	if (quiet && front_idle(d->front))
+	if (!d->stopping) {
+		begin(d, mono_ms);
+		*next = mono_ms;
+		return false;
+	}
+	if (pool_running(d->pool) == 0 && front_idle(d->front) &&
+	    d->env.ops->idle(d->env.be))
 		return true;
 	if (mono_ms >= d->grace_until && !d->handlers_stopped) {
 		if (pool_running(d->pool) > 0)
