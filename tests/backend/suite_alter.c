@@ -115,6 +115,30 @@ update_changes_a_delayed_job(void **state)
 }
 
 static void
+update_changes_nothing_else(void **state)
+{
+	struct suite_env *t = *state;
+	struct bh_job_opts o = opts_none();
+	struct bh_job *before, *after;
+	int64_t id;
+
+	o.group = bytes("A");
+	o.unique = bytes("k");
+	o.attempts = 7;
+	id = put_with(t, "q", "old", &o);
+	before = take_id(t, "q", id);
+	call_ok(ask_extend(t, id, before->token, -1, "40 %"));
+	finish_release(t, before, 60000);
+	before = get_job(t, id);
+	expect_bytes(before->progress, "40 %");
+	call_ok(ask_alter(t, id, BH_JOB_UPDATE, "new"));
+	after = get_job(t, id);
+	expect_bytes(after->payload, "new");
+	after->payload = before->payload;
+	expect_same_job(after, before);
+}
+
+static void
 cancel_ends_a_job_that_does_not_run(void **state)
 {
 	struct suite_env *t = *state;
@@ -320,6 +344,7 @@ const struct suite_case suite_alter_cases[] = {
 	CASE(retry_is_for_failed_jobs),
 	CASE(update_changes_the_payload),
 	CASE(update_changes_a_delayed_job),
+	CASE(update_changes_nothing_else),
 	CASE(cancel_ends_a_job_that_does_not_run),
 	CASE(cancel_ends_a_job_that_a_worker_holds),
 	CASE(cancel_asks_a_handler_to_stop),

@@ -232,6 +232,20 @@ reopen_keeps_the_times_of_a_job_after_a_jump(void **state)
 }
 
 static void
+reopen_keeps_the_history_of_a_retried_job(void **state)
+{
+	struct suite_env *t = *state;
+	int64_t id = put(t, "q", "x");
+
+	run_final(t, "q", "no");
+	alter_ok(t, id, BH_JOB_RETRY);
+	expect_reopened_same(t, id);
+	finish_release(t, take_id(t, "q", id), -1);
+	assert_int_equal(get_job(t, id)->nerrors, 1);
+	expect_reopened_same(t, id);
+}
+
+static void
 reopen_lets_outside_leases_count_anew(void **state)
 {
 	struct suite_env *t = *state;
@@ -613,6 +627,7 @@ const struct suite_case suite_reopen_cases[] = {
 	CASE_STORAGE(reopen_keeps_the_times_of_a_promoted_job),
 	CASE_STORAGE(reopen_keeps_the_times_of_a_replaced_job),
 	CASE_STORAGE(reopen_keeps_the_times_of_a_job_after_a_jump),
+	CASE_STORAGE(reopen_keeps_the_history_of_a_retried_job),
 	CASE_STORAGE(reopen_lets_outside_leases_count_anew),
 	CASE_STORAGE(reopen_frees_what_handlers_held),
 	CASE_STORAGE(reopen_keeps_queues),

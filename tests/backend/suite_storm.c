@@ -7,7 +7,6 @@
 #include "suite.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 
 #define JOBS_MAX 600
 #define OPERATIONS 1200
@@ -278,8 +277,7 @@ storm_reopen(struct storm *s)
 {
 	struct bh_job **before;
 
-	before = calloc(s->njobs + 1, sizeof(struct bh_job *));
-	assert_non_null(before);
+	before = arena_alloc(&s->t->arena, JOBS_MAX * sizeof(*before));
 	for (size_t i = 0; i < s->njobs; i++)
 		before[i] = get(s->t, s->jobs[i].id);
 	suite_reopen(s->t, 0);
@@ -293,7 +291,6 @@ storm_reopen(struct storm *s)
 		if (storm_holds(s, &s->jobs[i]))
 			s->jobs[i].lease_until = after->lease_until;
 	}
-	free(before);
 }
 
 /* All that can run is run to its end. */
