@@ -28,12 +28,15 @@ struct pool_config {
 
 /* Starts the threads; nothing is loaded yet. */
 struct pool *pool_new(const struct pool_config *config);
+/* After the backend's close(): no request of the pool may be under way. */
 void pool_free(struct pool **p);
 
 /* Loads or reloads every script of scripts_dir, on the script threads. done()
  * is called once, from pool_turn(). ok is false when any script is broken;
  * report has a line for each script loaded anew, removed or refused
- * ("FILE:LINE: cause"). What is broken keeps its last good version. */
+ * ("FILE:LINE: cause"). What is broken keeps its last good version. The caller
+ * logs the report; a load that a changed file sets off is logged here. The
+ * configuration in force (env->conf) must be the new one already. */
 void pool_load(struct pool *p, const struct conf *conf,
     void (*done)(void *user, bool ok, const char *report), void *user);
 
