@@ -304,8 +304,9 @@ dead_letter(struct fake *f, struct fake_job *j)
 	bh_job_opts_init(&o);
 	dead = fake_job_new(f, fake_queue_get(f, fake_str(name), true),
 	    j->payload, &o);
-	snprintf(origin, sizeof(origin), "%s:%jd", j->queue->name,
-	    (intmax_t)j->id);
+	snprintf(origin, sizeof(origin), "{\"queue\":\"%s\",\"id\":\"%jd\","
+	    "\"at\":%jd}", j->queue->name, (intmax_t)j->id,
+	    (intmax_t)f->wall);
 	fake_set(&dead->origin, fake_str(origin));
 	fake_set(&dead->error, j->error);
 }

@@ -299,13 +299,14 @@ dead_letter_gets_a_copy(void **state)
 	snprintf(o.dead_letter, sizeof(o.dead_letter), "%s", "morgue");
 	set_options(t, "q", &o);
 	id = put(t, "q", "the payload");
-	snprintf(origin, sizeof(origin), "q:%jd", (intmax_t)id);
+	snprintf(origin, sizeof(origin), "{\"queue\":\"q\",\"id\":\"%jd\",",
+	    (intmax_t)id);
 	assert_int_equal(run_final(t, "q", "no such guest"), id);
 	expect_state(t, id, BH_FAILED);
 	j = take(t, "morgue");
 	assert_non_null(j);
 	expect_bytes(j->payload, "the payload");
-	expect_bytes(j->origin, origin);
+	expect_prefix(j->origin, origin);
 	expect_bytes(j->error, "no such guest");
 	assert_int_equal(j->attempt, 1);
 	assert_true(j->id > id);

@@ -81,7 +81,7 @@ storm_put(struct storm *s)
 		o.expires_ms = 1000 + (int64_t)roll(s, 10000);
 	if (roll(s, 4) == 0) {
 		o.unique = bytes(roll(s, 2) ? "k1" : "k2");
-		o.unique_mode = (int8_t)roll(s, 2);
+		o.unique_mode = (int8_t)roll(s, 3);
 	}
 	c = ask_put(s->t, storm_queues[j->queue], "stormy", &o);
 	call_ok(c);
@@ -273,14 +273,17 @@ storm_check(struct storm *s)
 }
 
 static void
-storm_reopen(struct storm *s)
+storm_reopen(struct storm *s, bool crash)
 {
 	struct bh_job **before;
 
 	before = arena_alloc(&s->t->arena, JOBS_MAX * sizeof(*before));
 	for (size_t i = 0; i < s->njobs; i++)
 		before[i] = get(s->t, s->jobs[i].id);
-	suite_reopen(s->t, 0);
+	if (crash)
+		suite_crash(s->t, 0);
+	else
+		suite_reopen(s->t, 0);
 	for (size_t i = 0; i < s->njobs; i++) {
 		struct bh_job *after = get(s->t, s->jobs[i].id);
 
@@ -327,7 +330,7 @@ storm_calm(struct storm *s)
 }
 
 static void
-storm_run(struct suite_env *t, uint64_t seed, bool reopen)
+storm_run(struct suite_env *t, uint64_t seed, enum suite_needs restarts)
 {
 	static void (*const operations[])(struct storm *) = {
 		storm_put, storm_put, storm_put, storm_reserve, storm_reserve,
@@ -342,8 +345,8 @@ storm_run(struct suite_env *t, uint64_t seed, bool reopen)
 		operations[roll(s, nitems(operations))](s);
 		if (i % 50 == 0)
 			storm_check(s);
-		if (reopen && i % 150 == 0)
-			storm_reopen(s);
+		if (restarts != SUITE_ANY && i % 150 == 0)
+			storm_reopen(s, restarts == SUITE_CRASH);
 	}
 	storm_calm(s);
 }
@@ -351,24 +354,31 @@ storm_run(struct suite_env *t, uint64_t seed, bool reopen)
 static void
 a_storm_loses_nothing(void **state)
 {
-	storm_run(*state, UINT64_C(0x9e3779b97f4a7c15), false);
+	storm_run(*state, UINT64_C(0x9e3779b97f4a7c15), SUITE_ANY);
 }
 
 static void
 another_storm_loses_nothing(void **state)
 {
-	storm_run(*state, UINT64_C(0xd1b54a32d192ed03), false);
+	storm_run(*state, UINT64_C(0xd1b54a32d192ed03), SUITE_ANY);
 }
 
 static void
 a_storm_with_restarts_loses_nothing(void **state)
 {
-	storm_run(*state, UINT64_C(0x2545f4914f6cdd1d), true);
+	storm_run(*state, UINT64_C(0x2545f4914f6cdd1d), SUITE_STORAGE);
+}
+
+static void
+a_storm_with_crashes_loses_nothing(void **state)
+{
+	storm_run(*state, UINT64_C(0x5851f42d4c957f2d), SUITE_CRASH);
 }
 
 const struct suite_case suite_storm_cases[] = {
 	CASE(a_storm_loses_nothing),
 	CASE(another_storm_loses_nothing),
 	CASE_STORAGE(a_storm_with_restarts_loses_nothing),
+	CASE_CRASH(a_storm_with_crashes_loses_nothing),
 	{0},
 };
