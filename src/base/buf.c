@@ -86,12 +86,17 @@ void
 buf_vaddf(struct buf *b, const char *fmt, va_list ap)
 {
 	va_list again;
+	size_t room;
 	int n;
 
 	va_copy(again, ap);
-	n = vsnprintf(NULL, 0, fmt, ap);
+	buf_reserve(b, 64);
+	room = b->cap - b->len;
+	n = vsnprintf(b->data + b->len, room, fmt, ap);
 	CHECK(n >= 0);
-	vsnprintf(buf_reserve(b, (size_t)n + 1), (size_t)n + 1, fmt, again);
+	if ((size_t)n >= room)
+		vsnprintf(buf_reserve(b, (size_t)n + 1), (size_t)n + 1, fmt,
+		    again);
 	va_end(again);
 	b->len += (size_t)n;
 }

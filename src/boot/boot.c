@@ -2,7 +2,7 @@
 /*
  * Start and stop. The order of the start: configuration, tokens, the store
  * recovered, doors, script threads, scripts loaded; queues without a loaded
- * script hold their jobs meanwhile. The stop: script threads, store, doors.
+ * script hold their jobs meanwhile. The stop: store, script threads, doors.
  */
 #include "boot/boot.h"
 
@@ -190,9 +190,9 @@ start(struct daemon *d, struct err *e)
 static void
 stop(struct daemon *d)
 {
-	pool_free(&d->pool);
 	if (d->env.be)
 		d->env.ops->close(d->env.be);
+	pool_free(&d->pool);
 	front_free(&d->front);
 	tokens_free(&d->env.tokens);
 	cmd_env_done(&d->env);

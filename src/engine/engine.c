@@ -217,6 +217,23 @@ engine_shed_completed(struct engine *e)
 
 /* --- what is due --- */
 
+enum { DUE_PER_TURN = 4096, JUMP_MS = 1000 };
+
+/* A jump of the wall clock does not shorten the life of a job that waited by
+ * mono; a restart must not either. */
+static void
+shift_expiry(struct engine *e, struct job *j)
+{
+	int64_t late = e->now.wall_ms - j->run_at;
+
+	if (!j->ext || !j->ext->expires_at || job_is(j, JOB_WALL))
+		return;
+	j->ext->expires_at += late;
+	j->run_at += late;
+	if (late > JUMP_MS || late < -JUMP_MS)
+		job_write(e, j, JR_JOB_SET);
+}
+
 static void
 due_job(struct engine *e, struct job *j)
 {
@@ -225,9 +242,7 @@ due_job(struct engine *e, struct job *j)
 
 	switch (job_state(j)) {
 	case BH_DELAYED:
-		/* A jump of the clock does not shorten its life. */
-		if (j->ext && j->ext->expires_at && !job_is(j, JOB_WALL))
-			j->ext->expires_at += e->now.wall_ms - j->run_at;
+		shift_expiry(e, j);
 		job_move(e, j, BH_WAITING, 0);
 		break;
 	case BH_WAITING:
@@ -274,8 +289,6 @@ due(struct engine *e, struct heap_item *t)
 		break;
 	}
 }
-
-enum { DUE_PER_TURN = 4096 };
 
 void
 engine_run_due(struct engine *e)

@@ -327,6 +327,7 @@ job_write(struct engine *e, struct job *j, enum jrec_kind kind)
 	r.u.set.wall = job_is(j, JOB_WALL);
 	if (j->ext) {
 		r.u.set.unique_until = j->ext->unique_until;
+		r.u.set.expires_at = j->ext->expires_at;
 		if (job_is(j, JOB_BLOCKED))
 			r.u.set.after = j->ext->pair->id;
 	}

@@ -134,10 +134,6 @@ load_job(void *arg, const struct jjob_row *row)
 	j->error_count = (uint16_t)row->error_count;
 	j->stalled = (uint16_t)row->stalled;
 	job_priority(j) = (uint8_t)row->priority;
-	/* The disk knows whether there is a history; asking costs more than
-	 * a read that finds none. */
-	job_flag(j, JOB_HISTORY, row->error_count || row->stalled ||
-	    row->state == JSTATE_FAILED);
 	if (row->state == JSTATE_LIVE) {
 		load_live(l, j, row);
 		return;
@@ -186,12 +182,23 @@ load_callback(void *arg, int64_t queue, const struct bh_callback *row)
 	callback_restore(l->engine, load_queue_of(l, queue), row);
 }
 
+static void
+load_history(void *arg, int64_t id)
+{
+	struct load *l = arg;
+	struct job *j = job_find(l->engine, id);
+
+	if (j)
+		job_flag(j, JOB_HISTORY, true);
+}
+
 static const struct jvisitor visitor = {
 	.next_id = load_next_id,
 	.queue = load_queue,
 	.job = load_job,
 	.lease = load_lease,
 	.callback = load_callback,
+	.history = load_history,
 };
 
 static int
@@ -290,7 +297,8 @@ engine_load(struct engine *e, struct err *err)
 	if (rc == 0) {
 		if (!l.sorted)
 			qsort(l.live, l.nlive, sizeof(*l.live), by_place);
-		qsort(l.ended, l.nended, sizeof(*l.ended), by_place);
+		if (l.nended)
+			qsort(l.ended, l.nended, sizeof(*l.ended), by_place);
 		pair_up(e, &l);
 		for (i = 0; i < l.nlive; i++)
 			enter_live(e, l.live[i].job);

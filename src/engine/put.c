@@ -125,6 +125,9 @@ put_payload(struct engine *e, struct job *j, struct bh_bytes payload)
 	b = body_new(j, &old->opts, payload, old->origin);
 	b->created_at = old->created_at;
 	b->started_at = old->started_at;
+	if (old->progress)
+		body_set_progress(b, (struct bh_bytes){old->progress->data,
+		    old->progress->len});
 	body_drop(e, j);
 	j->body = b;
 	body_cache(e, b);

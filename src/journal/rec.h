@@ -66,6 +66,7 @@ struct jrec {
 			int64_t line_at;	/* 0 leaves it */
 			int64_t started_at;	/* last start, 0 leaves it */
 			int64_t unique_until;
+			int64_t expires_at;
 			int64_t after;
 			int32_t attempt;
 			int32_t error_count;
@@ -125,7 +126,7 @@ struct jrec {
 };
 
 /* What recovery tells, in this order: next id, queues, jobs by id, leases,
- * callbacks. Strings last until the call returns. */
+ * callbacks, histories. Strings last until the call returns. */
 struct jqueue_row {
 	int64_t id;
 	struct bh_bytes name;
@@ -169,6 +170,8 @@ struct jvisitor {
 	void (*lease)(void *arg, const struct jlease_row *row);
 	void (*callback)(void *arg, int64_t queue,
 	    const struct bh_callback *row);
+	/* This job has lines in its history; may be NULL. */
+	void (*history)(void *arg, int64_t job);
 };
 
 /* A whole stored job, as a read finds it. One allocation with its strings. */

@@ -183,6 +183,14 @@ on_callback(struct pass *p, sqlite3_stmt *s)
 	return 0;
 }
 
+static int
+on_history(struct pass *p, sqlite3_stmt *s)
+{
+	if (p->v->history)
+		p->v->history(p->arg, sqlite3_column_int64(s, 0));
+	return 0;
+}
+
 static const struct {
 	const char *sql;
 	row_fn *fn;
@@ -202,6 +210,7 @@ static const struct {
 	    on_lease},
 	{"SELECT id, queue, kind, job, attempt, payload, result, error"
 	    " FROM callback ORDER BY id", on_callback},
+	{"SELECT DISTINCT job FROM error", on_history},
 };
 
 int

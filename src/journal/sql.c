@@ -62,7 +62,7 @@ static const char *const texts[ST_COUNT] = {
 	    "UPDATE job SET run_at = ?2, line_at = ifnull(?3, line_at),"
 	    " started_at = ifnull(?4, started_at),"
 	    " unique_until = ?5, follows = ?6, attempt = ?7, error_count = ?8,"
-	    " stalled = ?9, wall = ?10 WHERE id = ?1",
+	    " stalled = ?9, wall = ?10, expires_at = ?11 WHERE id = ?1",
 	[ST_JOB_FINISH] =
 	    "UPDATE job SET state = ?2, started_at = ?3, finished_at = ?4,"
 	    " attempt = ?5, error_count = ?6, stalled = ?7, fingerprint = ?8,"
@@ -72,7 +72,7 @@ static const char *const texts[ST_COUNT] = {
 	    "UPDATE job SET run_at = ?2, line_at = ifnull(?3, line_at),"
 	    " started_at = ifnull(?4, started_at),"
 	    " unique_until = ?5, follows = ?6, attempt = ?7, error_count = ?8,"
-	    " stalled = ?9, wall = ?10, state = 0, finished_at = NULL,"
+	    " stalled = ?9, wall = ?10, expires_at = ?11, state = 0, finished_at = NULL,"
 	    " fingerprint = NULL, result = NULL, error = NULL,"
 	    " progress = NULL WHERE id = ?1",
 	[ST_JOB_DELETE] = "DELETE FROM job WHERE id = ?1",
@@ -314,6 +314,7 @@ job_numbers(struct sql *q, const struct jrec *r, enum stmt n)
 	put_int(s, 8, r->u.set.error_count);
 	put_int(s, 9, r->u.set.stalled);
 	put_int(s, 10, r->u.set.wall);
+	put_opt(s, 11, r->u.set.expires_at, 0);
 	return run_change(q, n);
 }
 
