@@ -260,6 +260,9 @@ int64_t put_group(struct suite_env *t, const char *queue, const char *payload,
 void put_count(struct suite_env *t, const char *queue, size_t n,
     const struct bh_job_opts *o);
 
+/* So much payload in queue "filler" that the others are in no small cache. */
+void put_filler(struct suite_env *t);
+
 /* The claimed job, or NULL when there is none to have now. */
 struct bh_job *take(struct suite_env *t, const char *queue);
 struct bh_job *take_handler(struct suite_env *t, const char *queue);

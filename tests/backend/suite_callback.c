@@ -101,6 +101,28 @@ on_failed_is_offered_for_an_expired_job(void **state)
 }
 
 static void
+callbacks_of_cold_jobs_have_their_payload(void **state)
+{
+	struct suite_env *t = *state;
+	struct bh_job_opts o = opts_none();
+	int64_t id;
+
+	set_callbacks(t, 1 << BH_ON_FAILED | 1 << BH_ON_STALLED);
+	id = put(t, "q", "stalls");
+	take_id(t, "q", id);
+	put_filler(t);
+	suite_pass(t, 30000);
+	expect_bytes(expect_callback(t, BH_ON_STALLED, id)->payload,
+	    "stalls");
+	o.expires_ms = 1000;
+	id = put_with(t, "q", "expires", &o);
+	put_filler(t);
+	suite_pass(t, 1000);
+	expect_bytes(expect_callback(t, BH_ON_FAILED, id)->payload,
+	    "expires");
+}
+
+static void
 on_stalled_is_offered(void **state)
 {
 	struct suite_env *t = *state;
@@ -178,6 +200,7 @@ const struct suite_case suite_callback_cases[] = {
 	CASE(on_completed_of_a_job_that_is_not_kept),
 	CASE(on_failed_is_offered_for_the_last_error),
 	CASE(on_failed_is_offered_for_an_expired_job),
+	CASE(callbacks_of_cold_jobs_have_their_payload),
 	CASE(on_stalled_is_offered),
 	CASE(callbacks_nobody_has_are_not_owed),
 	CASE(listen_offers_what_is_owed_again),

@@ -344,6 +344,26 @@ dead_letter_is_for_every_failure(void **state)
 	expect_bytes(take(t, "morgue")->payload, "fails");
 }
 
+static void
+dead_letter_of_a_cold_job(void **state)
+{
+	struct suite_env *t = *state;
+	struct queue_opts o = queue_none();
+	struct bh_job_opts p = opts_none();
+	struct bh_job *j;
+
+	snprintf(o.dead_letter, sizeof(o.dead_letter), "%s", "morgue");
+	set_options(t, "q", &o);
+	p.expires_ms = 1000;
+	put_with(t, "q", "the payload", &p);
+	put_filler(t);
+	suite_pass(t, 1000);
+	j = take(t, "morgue");
+	assert_non_null(j);
+	expect_bytes(j->payload, "the payload");
+	expect_bytes(j->error, "expired");
+}
+
 /* Fails one job of "q" for good for each message. */
 static void
 fail_with(struct suite_env *t, const char *const *messages, size_t n)
@@ -472,6 +492,7 @@ const struct suite_case suite_failed_cases[] = {
 	CASE(errors_are_cut_at_four_kib),
 	CASE(dead_letter_gets_a_copy),
 	CASE(dead_letter_is_for_every_failure),
+	CASE(dead_letter_of_a_cold_job),
 	CASE(fingerprints_fold_numbers),
 	CASE(fingerprints_fold_quoted_parts),
 	CASE(fingerprints_fold_ids),

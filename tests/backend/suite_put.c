@@ -332,17 +332,14 @@ reserve_of_a_cold_job_tells_everything(void **state)
 {
 	struct suite_env *t = *state;
 	struct bh_job_opts o = opts_none();
-	char *filler = arena_alloc(&t->arena, 4097);
 	struct bh_job *j;
 	int64_t id;
 
-	memset(filler, 'f', 4096);
 	o.lease_ms = 2000;
 	o.timeout_ms = 1234;
 	o.group = bytes("guest.9");
 	id = put_with(t, "q", "payload", &o);
-	for (int i = 0; i < 40; i++)
-		put(t, "filler", filler);
+	put_filler(t);
 	suite_pass(t, 500);
 	j = take_id(t, "q", id);
 	assert_int_equal(j->state, BH_ACTIVE);

@@ -536,6 +536,50 @@ reopen_of_many_jobs(void **state)
 	expect_bytes(c->jobs[2999].payload, "one of many");
 }
 
+/* Loses its last chance with its payload on the disk only. */
+static void
+lose_after_restart(struct suite_env *t, bool handler)
+{
+	struct queue_opts q = queue_none();
+	struct bh_job_opts o = opts_none();
+	struct bh_job *dead;
+	struct told *n;
+	int64_t id;
+
+	q.callbacks = 1 << BH_ON_FAILED;
+	snprintf(q.dead_letter, sizeof(q.dead_letter), "%s", "morgue");
+	set_options(t, "q", &q);
+	o.max_stalled = 0;
+	o.lease_ms = 1000;
+	id = put_with(t, "q", "the payload", &o);
+	assert_non_null(handler ? take_handler(t, "q") : take(t, "q"));
+	suite_reopen(t, 0);
+	suite_pass(t, 1000);
+	expect_state(t, id, BH_FAILED);
+	assert_int_equal(get_job(t, id)->stalled, 1);
+	dead = take(t, "morgue");
+	assert_non_null(dead);
+	expect_bytes(dead->payload, "the payload");
+	n = told_next(t);
+	assert_non_null(n);
+	assert_int_equal(n->cb.kind, BH_ON_FAILED);
+	assert_int_equal(n->cb.job, id);
+	expect_bytes(n->cb.payload, "the payload");
+	assert_null(told_next(t));
+}
+
+static void
+reopen_then_a_worker_loses_the_last_lease(void **state)
+{
+	lose_after_restart(*state, false);
+}
+
+static void
+reopen_then_a_handler_had_lost_the_last_lease(void **state)
+{
+	lose_after_restart(*state, true);
+}
+
 /* --- the process dies --- */
 
 static void
@@ -640,6 +684,8 @@ const struct suite_case suite_reopen_cases[] = {
 	CASE_STORAGE(reopen_goes_on_with_retention),
 	CASE_STORAGE(reopen_ends_waiting_callers),
 	CASE_STORAGE(reopen_of_many_jobs),
+	CASE_STORAGE(reopen_then_a_worker_loses_the_last_lease),
+	CASE_STORAGE(reopen_then_a_handler_had_lost_the_last_lease),
 	CASE_CRASH(crash_keeps_what_was_acknowledged),
 	CASE_CRASH(crash_frees_what_handlers_held),
 	CASE_CRASH(crash_leaves_outside_leases_alone),

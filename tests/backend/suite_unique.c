@@ -66,6 +66,22 @@ keep_is_what_is_not_said(void **state)
 }
 
 static void
+a_cold_job_holds_its_key(void **state)
+{
+	struct suite_env *t = *state;
+	int64_t id = put_new(t, "q", "first");
+
+	put_filler(t);
+	expect_duplicate(t, "q", "second", BH_UNIQUE_KEEP, id);
+	expect_bytes(get_job(t, id)->payload, "first");
+	expect_bytes(get_job(t, id)->unique, "k");
+	expect_duplicate(t, "q", "third", BH_UNIQUE_REPLACE, id);
+	expect_bytes(get_job(t, id)->payload, "third");
+	put_filler(t);
+	expect_bytes(take_id(t, "q", id)->payload, "third");
+}
+
+static void
 keep_answers_with_the_active_job(void **state)
 {
 	struct suite_env *t = *state;
@@ -369,6 +385,7 @@ retry_conflicts_with_a_key_held_by_another(void **state)
 const struct suite_case suite_unique_cases[] = {
 	CASE(keep_answers_with_the_waiting_job),
 	CASE(keep_is_what_is_not_said),
+	CASE(a_cold_job_holds_its_key),
 	CASE(keep_answers_with_the_active_job),
 	CASE(keep_answers_with_the_job_that_will_be_retried),
 	CASE(keys_belong_to_one_queue),

@@ -65,6 +65,16 @@ put_count(struct suite_env *t, const char *queue, size_t n,
 	call_ok(ask_put_many(t, queue, n, p, o));
 }
 
+void
+put_filler(struct suite_env *t)
+{
+	char *filler = arena_alloc(&t->arena, 4097);
+
+	memset(filler, 'f', 4096);
+	for (int i = 0; i < 40; i++)
+		put(t, "filler", filler);
+}
+
 static struct bh_job *
 take_as(struct suite_env *t, const struct want *w)
 {
