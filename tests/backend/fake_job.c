@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/die.h"
+#include "base/json.h"
 #include "base/rng.h"
 #include "base/xalloc.h"
 #include "fake_int.h"
@@ -295,20 +297,32 @@ static void
 dead_letter(struct fake *f, struct fake_job *j)
 {
 	const char *name = j->queue->opts.dead_letter;
+	struct buf origin = BUF_INIT;
 	struct bh_job_opts o;
 	struct fake_job *dead;
-	char origin[200];
+	struct json js;
+	char id[24];
 
 	if (!name[0] || !strcmp(name, j->queue->name))
 		return;
 	bh_job_opts_init(&o);
 	dead = fake_job_new(f, fake_queue_get(f, fake_str(name), true),
 	    j->payload, &o);
-	snprintf(origin, sizeof(origin), "{\"queue\":\"%s\",\"id\":\"%jd\","
-	    "\"at\":%jd}", j->queue->name, (intmax_t)j->id,
-	    (intmax_t)f->wall);
-	fake_set(&dead->origin, fake_str(origin));
-	fake_set(&dead->error, j->error);
+	snprintf(id, sizeof(id), "%jd", (intmax_t)j->id);
+	json_init(&js, &origin);
+	json_object(&js);
+	json_key(&js, "queue");
+	json_str(&js, j->queue->name);
+	json_key(&js, "id");
+	json_str(&js, id);
+	json_key(&js, "error");
+	json_bytes(&js, j->error.data, j->error.len);
+	json_key(&js, "at");
+	json_int(&js, f->wall);
+	json_object_end(&js);
+	fake_set(&dead->origin,
+	    (struct bh_bytes){buf_peek(&origin), buf_size(&origin)});
+	buf_done(&origin);
 }
 
 void
