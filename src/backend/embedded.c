@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -20,6 +21,7 @@
 enum { DISK_RESERVE = 8 << 20 };
 
 struct embedded {
+	char *dir;
 	struct journal *journal;
 	struct engine *engine;
 	int64_t max_disk;
@@ -27,6 +29,8 @@ struct embedded {
 	bool shedding;
 	bool failing;			/* the disk's failure has been told */
 	int64_t mono_ms;
+	uint64_t watched;		/* durable when space was looked at */
+	int64_t watched_ms;
 };
 
 int
@@ -44,6 +48,7 @@ embedded_open(void **ret, const struct embedded_config *c, struct err *e)
 		free(b);
 		return -1;
 	}
+	b->dir = xstrdup(c->dir);
 	b->max_disk = c->max_disk;
 	ec.journal = b->journal;
 	b->engine = engine_new(&ec);
@@ -51,6 +56,7 @@ embedded_open(void **ret, const struct embedded_config *c, struct err *e)
 	if (engine_load(b->engine, e) < 0) {
 		journal_close(&b->journal);
 		engine_free(&b->engine);
+		free(b->dir);
 		free(b);
 		return -1;
 	}
@@ -77,6 +83,7 @@ embedded_close(void *be)
 	engine_stop(b->engine);
 	journal_close(&b->journal);
 	engine_free(&b->engine);
+	free(b->dir);
 	free(b);
 }
 
@@ -96,6 +103,31 @@ refuse(struct embedded *b, int code, const char *text)
 	engine_refuse(b->engine, &b->refuse);
 }
 
+/* The journal looks after each commit; while new work is refused there may be
+ * none, so look here, at most once a second. */
+static void
+look_again(const struct embedded *b, struct journal_stats *s)
+{
+	struct statvfs v;
+
+	if (b->refuse.code && statvfs(b->dir, &v) == 0)
+		s->disk_free_bytes = (int64_t)v.f_bavail *
+		    (int64_t)v.f_frsize;
+}
+
+static bool
+time_to_look(struct embedded *b)
+{
+	uint64_t durable = journal_durable(b->journal);
+
+	if (durable == b->watched &&
+	    !(b->refuse.code && b->mono_ms - b->watched_ms >= 1000))
+		return false;
+	b->watched = durable;
+	b->watched_ms = b->mono_ms;
+	return true;
+}
+
 /* Announced steps: completed jobs go early at 90 % of max_disk, new work is
  * refused at 100 % or when the file system has hardly any space left. */
 static void
@@ -106,7 +138,10 @@ watch_space(struct embedded *b)
 	char text[BH_ERROR_TEXT];
 	bool tight;
 
+	if (!time_to_look(b))
+		return;
 	journal_stats(b->journal, &s);
+	look_again(b, &s);
 	used = s.db_bytes - s.free_bytes;
 	tight = b->max_disk > 0 && used > b->max_disk / 10 * 9;
 	if (tight && !b->shedding)

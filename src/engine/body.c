@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,7 +33,7 @@ body_new(struct job *j, const struct bh_job_opts *o, struct bh_bytes payload,
 	b->refs = 1;
 	b->job = j;
 	b->loaded = true;
-	b->bytes = sizeof(*b) + len;
+	b->bytes = malloc_usable_size(b) + sizeof(size_t);
 	b->opts = *o;
 	b->payload = put_bytes(&p, payload);
 	b->opts.group = put_bytes(&p, o->group);
