@@ -125,8 +125,9 @@ advise(const struct survey *s, const struct resp_value *status,
 		buf_adds(out, "No job has come yet: try 'bellhopctl add "
 		    "QUEUE DATA' with the queue of a script.");
 	} else if (s->failed > 0) {
-		buf_addf(out, "%jd jobs have failed for good: 'bellhopctl "
-		    "errors %s' says why.", (intmax_t)s->failed, s->worst);
+		buf_addf(out, "%jd job%s failed for good: 'bellhopctl "
+		    "errors %s' says why.", (intmax_t)s->failed,
+		    s->failed == 1 ? " has" : "s have", s->worst);
 	} else {
 		buf_addf(out, "All is well: %jd jobs to do, %jd at work, "
 		    "none failed.", (intmax_t)s->waiting,

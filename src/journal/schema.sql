@@ -82,7 +82,7 @@ CREATE TABLE job (
 	backoff_jitter REAL,
 	unique_ttl_ms INTEGER,
 	unique_mode INTEGER, -- 0 keep, 1 replace, 2 follow
-	origin TEXT, -- "queue:id" of a dead letter's job
+	origin TEXT, -- of a dead letter: {"queue":…,"id":"…","error":…,"at":ms}
 	progress BLOB,
 	error TEXT,
 	result BLOB,
