@@ -162,6 +162,15 @@ arg_hex(const char *name, struct bh_bytes v, uint64_t *ret, struct err *e)
 	return 0;
 }
 
+uint64_t
+arg_token(struct bh_bytes v)
+{
+	struct err ignored;
+	uint64_t token;
+
+	return arg_hex("token", v, &token, &ignored) < 0 ? 0 : token;
+}
+
 int
 arg_size(const char *name, struct bh_bytes v, int64_t max, const char *limit,
     struct err *e)

@@ -31,7 +31,10 @@ MUSTCHECK int arg_queue(struct bh_bytes v, struct err *e);
 MUSTCHECK int arg_state(struct bh_bytes v, enum bh_job_state *ret,
     struct err *e);
 MUSTCHECK int arg_id(struct bh_bytes v, int64_t *ret, struct err *e);
-/* 16 hexadecimal digits: tokens and fingerprints. */
+/* A token is opaque to clients: one that was never given is 0, which holds no
+ * job (STALE). */
+uint64_t arg_token(struct bh_bytes v);
+/* 16 hexadecimal digits: fingerprints. */
 MUSTCHECK int arg_hex(const char *name, struct bh_bytes v, uint64_t *ret,
     struct err *e);
 /* TOOBIG when v has more than max bytes; limit is the option's name. */

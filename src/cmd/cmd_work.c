@@ -187,7 +187,8 @@ finish_start(struct op *op, enum bh_outcome outcome, struct err *e)
 	    .outcome = outcome, .delay_ms = -1};
 	if (arg_id(call->argv[1], &op->finish.id, e) < 0)
 		return -1;
-	return arg_hex("token", call->argv[2], &op->finish.token, e);
+	op->finish.token = arg_token(call->argv[2]);
+	return 0;
 }
 
 static void
@@ -289,7 +290,8 @@ extend_start(struct op *op, struct err *e)
 	op->extend = (struct bh_extend){.req.done = extended, .lease_ms = -1};
 	if (arg_id(call->argv[1], &op->extend.id, e) < 0)
 		return -1;
-	return arg_hex("token", call->argv[2], &op->extend.token, e);
+	op->extend.token = arg_token(call->argv[2]);
+	return 0;
 }
 
 void

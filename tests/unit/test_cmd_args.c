@@ -108,6 +108,9 @@ ids_tokens_and_states(void **state)
 	    0);
 	assert_true(token == 0xdeadbeef);
 	assert_int_equal(arg_hex("token", b("deadbeef"), &token, &e), -1);
+	assert_true(arg_token(b("00000000DEADbeef")) == 0xdeadbeef);
+	assert_true(arg_token(b("deadbeef")) == 0);
+	assert_true(arg_token(b("")) == 0);
 	assert_int_equal(arg_hex("token", b("00000000deadbeeg"), &token, &e),
 	    -1);
 	assert_int_equal(arg_state(b("Failed"), &st, &e), 0);
