@@ -20,7 +20,8 @@ BEGIN {
 	may["backend"] = "base ds conf journal engine plugin.h"
 	may["cmd"] = "base ds conf backend plugin.h"
 	may["script"] = \
-	    "base ds conf rt backend cmd plugin.h front/resp_codec.h"
+	    "base ds conf rt backend cmd plugin.h front/resp_codec.h " \
+	    "front/resp_sink.h"
 	may["front"] = "base ds conf rt backend cmd plugin.h"
 	may["boot"] = "base ds rt conf journal engine backend cmd script " \
 	    "front plugin.h"
