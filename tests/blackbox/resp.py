@@ -90,6 +90,7 @@ class Client:
             self.sock.connect(address)
             if proto == 3:
                 self.call("HELLO", 3)
+                self.number = self.call("CLIENT", "ID")
         except BaseException:
             self.sock.close()
             raise
@@ -285,6 +286,12 @@ class Client:
             out += jobs
             if cursor in ("0", 0, None):
                 return out
+
+    def parked(self, other, command):
+        """Is this command, sent on the other connection before, waiting?"""
+        line = [x for x in self.call("CLIENT", "LIST").splitlines()
+                if "id=%d " % other.number in x + " "]
+        return bool(line) and command.lower() in line[0].lower()
 
     def errors(self, queue):
         return [as_map(e) for e in self.call("QUEUE.ERRORS", queue)]

@@ -14,9 +14,10 @@ BLOB = 100000
 
 @pytest.fixture
 def small_disk(make):
-    """A stopped daemon whose state lives on a file system of 8 MiB."""
+    """A stopped daemon whose state lives on a file system of 32 MiB: it keeps
+    some room for the end of old work, so less would be refused at once."""
     d = make(start=False)
-    p = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m,mode=700",
+    p = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m,mode=700",
                         "none", d.state], capture_output=True, text=True,
                        check=False)
     if p.returncode:
@@ -51,7 +52,7 @@ def takes_work(c, queue):
 
 def test_a_disk_full_of_jobs(small_disk):
     d = small_disk.start()
-    c = d.client()
+    c = d.client(timeout=20)
     ids, error = fill(c, "q")
     assert error.word == "DISKFULL"
     assert len(error.text) > 10
@@ -111,7 +112,7 @@ def test_a_full_disk_and_kill_9(small_disk):
     ids, error = fill(d.client(), "q")
     d.kill9()
     d.start()
-    c = d.client()
+    c = d.client(timeout=20)
     for id in ids:
         assert c.state(id) == "waiting"
     assert c.call("QUEUE.PURGE", "q", "waiting") == len(ids)

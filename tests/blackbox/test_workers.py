@@ -244,30 +244,22 @@ def test_fetch_waits_for_a_job(c, bh, q, block):
         assert [j["id"] for j in waiting.value] == [id]
 
 
-def parked(c, other, q):
-    """Returns once all that other has sent is being worked on: what follows
-    a waiting command on its connection is executed too, its answer queues."""
-    other.send("JOB.ADD", q + ".marker", "m")
-    wait_until(lambda: c.stats(q + ".marker")["waiting"], "the marker")
-
-
 def test_each_waiting_worker_gets_one_job(bh, c, q):
     workers = [bh.client() for _ in range(5)]
-    for n, w in enumerate(workers):
+    for w in workers:
         w.send("JOB.FETCH", q, "BLOCK", 0)
-        parked(c, w, "%s.%d" % (q, n))
+        wait_until(lambda: c.parked(w, "JOB.FETCH"), "the FETCH")
     ids = [c.add(q, "x") for _ in workers]
     got = [w.read()[0]["id"] for w in workers]
     assert sorted(got, key=int) == ids
     for w in workers:
-        assert w.read().isdigit()
         w.close()
 
 
 def test_a_worker_that_goes_away_takes_no_job(c, bh, q):
     gone = bh.client()
     gone.send("JOB.FETCH", q, "BLOCK", 0)
-    parked(c, gone, q)
+    wait_until(lambda: c.parked(gone, "JOB.FETCH"), "the FETCH")
     gone.close()
     id = c.add(q, "x")
     job = c.fetch1(q)
@@ -312,7 +304,7 @@ def test_wait_sees_a_job_that_is_kept_no_longer(c, bh, q):
     id = c.add(q, "x", RETAIN=0)
     with bh.client() as other:
         other.send("JOB.WAIT", id, 60000)
-        parked(c, other, q)
+        wait_until(lambda: c.parked(other, "JOB.WAIT"), "the WAIT")
         c.done(c.fetch1(q), "r")
         job = other.read()
         assert (job["state"], job["result"]) == ("completed", "r")
