@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Start and stop. The order of the start: configuration, tokens, the store
- * recovered, doors, script threads, scripts loaded; queues without a loaded
- * script hold their jobs meanwhile. The stop: store, script threads, doors.
+ * Start and stop. The order of the start: configuration, tokens, scripts (as
+ * recovery needs their options), the store recovered, doors. The stop: store,
+ * script threads, doors.
  */
 #include "boot/boot.h"
 
@@ -149,11 +149,64 @@ open_store(struct daemon *d, struct err *e)
 	return embedded_open(&d->env.be, &c, e);
 }
 
-static int
-start(struct daemon *d, struct err *e)
+/* --- scripts come first: recovery needs to know their options --- */
+
+static void
+scripts_loaded(void *user, bool ok, const char *report)
+{
+	struct daemon *d = user;
+
+	(void)ok, (void)report;		/* the log has it */
+	loop_stop(d->loop);
+}
+
+static int64_t
+loading_turn(void *arg)
+{
+	struct daemon *d = arg;
+
+	pool_take(d->pool, clock_now().mono_ms);
+	return pool_next(d->pool);
+}
+
+static void
+load_scripts(struct daemon *d)
 {
 	struct pool_config pc = {.conf = d->conf, .qopts = d->qopts,
 	    .env = &d->env, .wake = wake, .wake_arg = d};
+
+	d->pool = pool_new(&pc);
+	loop_on_turn(d->loop, NULL, loading_turn, d);
+	pool_load(d->pool, d->conf, scripts_loaded, d);
+	loop_run(d->loop);
+}
+
+/* Those of the file's plugins that are not there are named; this version has
+ * none that it could load. */
+static int
+check_plugins(const struct daemon *d, struct err *e)
+{
+	const char *name = d->conf->plugins[0];
+	char *path;
+	int found;
+
+	if (!name)
+		return 0;
+	path = xasprintf("%s/%s.so", d->conf->plugin_dir, name);
+	found = access(path, F_OK) == 0;
+	if (found)
+		err_set(e, BH_E_ERR, "plugin '%s': %s is not a plugin of "
+		    "this version", name, path);
+	else
+		err_set(e, BH_E_ERR, "plugin '%s': %s does not exist; "
+		    "install it, or take it out of 'plugins'", name, path);
+	free(path);
+	return -1;
+}
+
+static int
+start(struct daemon *d, struct err *e)
+{
 	int64_t began = clock_now().mono_ms;
 	size_t i;
 
@@ -166,12 +219,14 @@ start(struct daemon *d, struct err *e)
 	d->env.script_at = script_at;
 	d->env.figures = figures;
 	d->loop = loop_new();
-	if (open_tokens(d, e) < 0 || open_store(d, e) < 0 ||
+	if (check_plugins(d, e) < 0 || open_tokens(d, e) < 0)
+		return -1;
+	load_scripts(d);
+	if (open_store(d, e) < 0 ||
 	    front_new(&d->front, d->loop, &d->env, e) < 0)
 		return -1;
-	d->pool = pool_new(&pc);
 	d->env.ops->listen(d->env.be, &pool_events, d->pool);
-	loop_on_turn(d->loop, turn_run, d);
+	loop_on_turn(d->loop, turn_wake, turn_run, d);
 	loop_on_signal(d->loop, SIGHUP, on_hangup, d);
 	loop_on_signal(d->loop, SIGTERM, on_terminate, d);
 	loop_on_signal(d->loop, SIGINT, on_terminate, d);
@@ -182,7 +237,6 @@ start(struct daemon *d, struct err *e)
 	    "bellhop.db, durability %s", BELLHOP_VERSION,
 	    (long long)(clock_now().mono_ms - began), d->conf->state_dir,
 	    d->conf->durability);
-	reload_start(d, reload_logged, NULL);
 	return 0;
 }
 

@@ -55,7 +55,9 @@ void daemon_apply(struct daemon *d);
 
 /* --- turn.c --- */
 
-/* One turn of the loop; the mono ms of the next thing due. */
+/* The two halves of a turn; turn_run answers with the mono ms of the next
+ * thing due. */
+void turn_wake(void *daemon);
 int64_t turn_run(void *daemon);
 
 /* --- reload.c --- */

@@ -13,14 +13,18 @@
 
 static void run(struct daemon *d);
 
+/* Each line goes to the report and to the log; what the scripts have to say
+ * is logged where it happens. */
 static void
-log_report(enum log_level level, const char *report)
+tell_lines(struct daemon *d, enum log_level level, const char *text,
+    const char *suffix)
 {
-	while (*report) {
-		size_t len = strcspn(report, "\n");
+	while (*text) {
+		size_t len = strcspn(text, "\n");
 
-		log_about(level, NULL, "reload: %.*s", (int)len, report);
-		report += len + (report[len] == '\n');
+		log_about(level, NULL, "%.*s%s", (int)len, text, suffix);
+		buf_addf(&d->report, "%.*s%s\n", (int)len, text, suffix);
+		text += len + (text[len] == '\n');
 	}
 }
 
@@ -31,7 +35,6 @@ finish(struct daemon *d, bool ok)
 	struct reload_waiter *answered = d->waiters;
 	const char *text = buf_str(&d->report);
 
-	log_report(ok ? LOG_INFO : LOG_ERROR, text);
 	d->waiters = d->nnext ? xmemdup(answered + n,
 	    d->nnext * sizeof(*answered)) : NULL;
 	d->nwaiters = d->nnext;
@@ -67,23 +70,16 @@ run(struct daemon *d)
 	d->reloading = true;
 	d->again = false;
 	if (daemon_conf(d, &c, &bad, &e) < 0) {
-		buf_adds(&d->report, buf_size(&bad) ? buf_str(&bad) : e.text);
+		if (!buf_size(&bad))
+			buf_addf(&bad, "%s\n", e.text);
+		tell_lines(d, LOG_ERROR, buf_str(&bad), "");
 		buf_done(&bad);
 		finish(d, false);
 		return;
 	}
-	buf_done(&bad);
-	if (conf_needs_restart(d->conf, c, &restart) > 0) {
-		const char *name = buf_str(&restart);
-
-		while (*name) {
-			size_t len = strcspn(name, "\n");
-
-			buf_addf(&d->report, "%.*s: changed, needs a "
-			    "restart\n", (int)len, name);
-			name += len + (name[len] == '\n');
-		}
-	}
+	if (conf_needs_restart(d->conf, c, &restart) > 0)
+		tell_lines(d, LOG_WARN, buf_str(&restart),
+		    ": changed, needs a restart");
 	buf_done(&restart);
 	d->old_conf = d->conf;
 	d->conf = c;

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The turn of the main loop. Between two turns the loop sleeps, and the
- * sockets' callbacks parse what has come and start commands; everything else
- * happens here, in this order:
+ * The turn of the main loop, in this order and nowhere else. After the sleep
+ * (turn_wake):
  *
- *  1. clock
+ *  1. clock: whatever follows in this turn happens at this time
  *  2. what the disk has committed and read: answers leave their queue
  *  3. what is due: delays, expiries, leases, retention
+ *
+ * Then the sockets' callbacks parse what has come and start commands. Before
+ * the next sleep (turn_run):
+ *
  *  4. what the script threads have sent: results, questions
  *  5. the handler host asks for jobs where it has room
  *  6. waiting jobs are handed out; all changes of this turn go to the
@@ -16,6 +19,15 @@
 #include "base/clock.h"
 #include "boot/daemon.h"
 
+void
+turn_wake(void *arg)
+{
+	struct daemon *d = arg;
+	struct clock_time now = clock_now();
+
+	d->env.ops->turn_begin(d->env.be, now.wall_ms, now.mono_ms);
+}
+
 int64_t
 turn_run(void *arg)
 {
@@ -23,7 +35,6 @@ turn_run(void *arg)
 	struct clock_time now = clock_now();
 	int64_t next, at;
 
-	d->env.ops->turn_begin(d->env.be, now.wall_ms, now.mono_ms);
 	pool_take(d->pool, now.mono_ms);
 	pool_feed(d->pool);
 	next = d->env.ops->turn_end(d->env.be);

@@ -86,7 +86,7 @@ move_some(struct map *m)
 {
 	size_t n;
 
-	for (n = 0; n < MOVE_STEP && m->old;) {
+	for (n = 0; n < MOVE_STEP && m->old; n++) {
 		void *item = m->old[m->old_pos];
 
 		if (item) {
@@ -94,7 +94,6 @@ move_some(struct map *m)
 			place(m, item);
 			continue;	/* the gap may have been filled */
 		}
-		n++;
 		if (++m->old_pos == m->old_cap) {
 			free(m->old);
 			m->old = NULL;

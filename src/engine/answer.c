@@ -155,6 +155,8 @@ fill_disk(const struct job *j, const struct jbody *d, struct bh_job *out)
 		out->started_at = d->started_at;
 	out->finished_at = d->finished_at;
 	out->run_at = out->run_at ? out->run_at : d->run_at;
+	if (out->state >= BH_COMPLETED)
+		out->expires_at = d->expires_at;
 	if (!out->progress.data)
 		out->progress = d->progress;
 	out->result = d->result;

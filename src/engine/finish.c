@@ -24,7 +24,8 @@ enum {
 	ERROR_MAX = 4096,
 	/* Over the count, a completed job replaces the oldest one; beyond so
 	 * many in one batch it is just deleted, which costs half as much. */
-	EVICT_PER_BATCH = 16
+	EVICT_PER_BATCH = 16,
+	HISTORY_MS = 1000
 };
 
 static void
@@ -119,7 +120,12 @@ finish_done(struct engine *e, struct job *j, struct bh_bytes result)
 	b->finished_at = e->now.wall_ms;
 	if (q->opts.callbacks & (1 << BH_ON_COMPLETED))
 		callback_owe(e, q, BH_ON_COMPLETED, j, result, none);
-	if (retain == 0 || (retain < 0 && !stays(e, j))) {
+	if (retain < 0 && !stays(e, j))
+		retain = 0;
+	/* Whoever waits for it wants its history too: it stays a moment. */
+	if (retain == 0 && job_is(j, JOB_WAITED) && job_is(j, JOB_HISTORY))
+		retain = HISTORY_MS;
+	if (retain == 0) {
 		if (job_is(j, JOB_WAITED))
 			getters_wake(e, j, BH_COMPLETED, result, none);
 		job_delete(e, j);

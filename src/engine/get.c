@@ -81,6 +81,9 @@ engine_get(struct engine *e, struct bh_get *r)
 		}
 		why_explain(e, j, r->why);
 		answer_ok(e, &r->req);
+	} else if (!j && r->wait_ms >= 0) {
+		answer_error(e, &r->req, BH_E_NOTFOUND,
+		    "job %lld does not exist", (long long)r->id);
 	} else if (!j) {
 		answer_none(e, r);
 	} else if (r->wait_ms >= 0 && job_state(j) < BH_COMPLETED) {
@@ -117,7 +120,8 @@ getters_drop(struct engine *e, int64_t id)
 	}
 }
 
-/* Its row may be gone already, so what the answer shows is copied now. */
+/* Its row may be gone soon, so what the answer shows is copied now; only a
+ * history must be read, and keeps the row for so long (finish.c). */
 static void
 show_end(struct engine *e, struct bh_get *r, struct job *j,
     enum bh_job_state state, struct bh_bytes result, struct bh_bytes error)
@@ -142,7 +146,7 @@ show_end(struct engine *e, struct bh_get *r, struct job *j,
 	}
 	out->lease_until = 0;
 	out->finished_at = e->now.wall_ms;
-	if (state == BH_COMPLETED) {	/* its row may be gone */
+	if (state == BH_COMPLETED && !job_is(j, JOB_HISTORY)) {
 		r->job = out;
 		answer_ok(e, &r->req);
 	} else {

@@ -4,17 +4,19 @@
 static int64_t
 interval_us(const struct limit_rate *r)
 {
-	int64_t us = r->per_ms * 1000 / r->limit;
-
-	return us > 0 ? us : 1;
+	/* Rounded up: rounded down, 700,000 a second would be a million. */
+	return (r->per_ms * 1000 + r->limit - 1) / r->limit;
 }
 
 int64_t
 limit_next(int64_t tat_us, const struct limit_rate *r, int64_t now_us)
 {
-	int64_t at = tat_us - (r->burst - 1) * interval_us(r);
+	int64_t ahead;
 
-	return at > now_us ? at : now_us;
+	/* A bucket of more than 290,000 years is never empty. */
+	if (__builtin_mul_overflow(r->burst - 1, interval_us(r), &ahead))
+		return now_us;
+	return tat_us - ahead > now_us ? tat_us - ahead : now_us;
 }
 
 int64_t

@@ -5,15 +5,27 @@
 #include <stdbool.h>
 #include <string.h>
 
+/* In as many steps as n has bits: a factor of 1 never reaches the maximum, and
+ * a job may have any number of errors. */
+static double
+power(double x, int32_t n)
+{
+	double p = 1;
+
+	for (; n > 0; n /= 2, x *= x)
+		if (n % 2)
+			p *= x;
+	return p;
+}
+
 int64_t
 retry_delay(const struct retry_backoff *b, int32_t errors, double unit)
 {
 	double delay = (double)b->delay_ms;
-	int32_t i;
 
-	if (b->type == BH_BACKOFF_EXPONENTIAL)
-		for (i = 1; i < errors && delay < (double)b->max_ms; i++)
-			delay *= b->factor;
+	/* Not for 0, because 0 times infinity is no number. */
+	if (b->type == BH_BACKOFF_EXPONENTIAL && delay > 0)
+		delay *= power(b->factor, errors - 1);
 	if (delay > (double)b->max_ms)
 		delay = (double)b->max_ms;
 	return (int64_t)(delay * (1 - b->jitter * unit));

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/xalloc.h"
 #include "journal/db.h"
+#include "journal/spare.h"
 
 /* Past so many frames the WAL is copied back: 16 MiB. Much smaller, and a
  * backlog's oldest and newest pages are written back over and over; much
@@ -27,6 +28,8 @@
 /* The fsync itself has the rest of the promised second. */
 #define SYNC_US 900000
 #define DISK_US 1000000
+/* With less than this, look after each commit: a second is long. */
+#define DISK_TIGHT (256 << 20)
 /* How often to ask again while a reader holds a checkpoint up. */
 #define HELD_US 1000000
 
@@ -49,6 +52,7 @@ struct upkeep {
 	bool unsynced;			/* a sync has failed */
 	bool held_told, failed_told;
 	int64_t wal_bytes, disk_free;
+	struct spare spare;
 };
 
 static int
@@ -117,6 +121,8 @@ upkeep_new(sqlite3 *db, const char *dir, bool relaxed, int64_t quiet_ms)
 	 * commit wait. */
 	sqlite3_wal_hook(db, on_wal, u);
 	measure_disk(u);
+	spare_init(&u->spare, dir);
+	spare_hold(&u->spare, u->disk_free);
 	return u;
 }
 
@@ -126,6 +132,7 @@ upkeep_free(struct upkeep **u)
 	if (!*u)
 		return;
 	sqlite3_wal_hook((*u)->db, NULL, NULL);
+	spare_done(&(*u)->spare);
 	free(*u);
 	*u = NULL;
 }
@@ -263,15 +270,18 @@ upkeep_committed(struct upkeep *u, int64_t pages, int64_t free_pages,
 	/* Not a timer: a held-up log that does not grow can wait. */
 	u->held_again = now_us >= u->held_at;
 	measure_wal(u);
-	if (now_us >= u->disk_at) {
+	if (now_us >= u->disk_at || u->disk_free < DISK_TIGHT) {
 		measure_disk(u);
+		spare_hold(&u->spare, u->disk_free);
 		u->disk_at = now_us + DISK_US;
 	}
 }
 
 void
-upkeep_failed(struct upkeep *u, int64_t now_us)
+upkeep_failed(struct upkeep *u, bool full, int64_t now_us)
 {
+	if (full)
+		spare_give_up(&u->spare);
 	checkpoint(u, now_us);
 	measure_wal(u);
 	measure_disk(u);

@@ -31,8 +31,9 @@ void upkeep_free(struct upkeep **u);
 /* A commit of the file with so many pages; free ones among them. */
 void upkeep_committed(struct upkeep *u, int64_t pages, int64_t free_pages,
     int64_t now_us);
-/* A commit has failed: an emptier WAL may let the next one succeed. */
-void upkeep_failed(struct upkeep *u, int64_t now_us);
+/* A commit has failed: an emptier WAL (and, when the disk is full, the spare
+ * space) may let the next one succeed. */
+void upkeep_failed(struct upkeep *u, bool full, int64_t now_us);
 /* One slice of what is due at now_us. */
 void upkeep_run(struct upkeep *u, int64_t now_us);
 /* When something will be due; INT64_MAX never. */

@@ -102,7 +102,8 @@ commit(struct writer *w, struct batch *b)
 	} else {
 		db_fail(&b->err, w->db, rc);
 		sql_rollback(w->sql);
-		upkeep_failed(w->upkeep, clock_mono_us());
+		upkeep_failed(w->upkeep,
+		    b->err.code == BH_E_DISKFULL, clock_mono_us());
 	}
 	CHECK(pthread_mutex_lock(&w->lock) == 0);
 	if (rc == SQLITE_OK) {

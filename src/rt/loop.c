@@ -29,8 +29,10 @@ struct loop_signal {
 struct loop {
 	struct ev_loop *ev;
 	ev_async wake;
+	ev_check woken;
 	ev_io timer;
 	int64_t armed_at;		/* mono ms, INT64_MAX not armed */
+	void (*woke)(void *arg);
 	int64_t (*turn)(void *arg);
 	void *turn_arg;
 	bool stop;
@@ -41,6 +43,16 @@ static void
 on_wake(struct ev_loop *ev UNUSED, ev_async *w UNUSED, int what UNUSED)
 {
 	/* The turn that follows is all that was asked for. */
+}
+
+/* Of the highest priority: it runs before every other callback. */
+static void
+on_woken(struct ev_loop *ev UNUSED, ev_check *w, int what UNUSED)
+{
+	struct loop *l = w->data;
+
+	if (l->woke)
+		l->woke(l->turn_arg);
 }
 
 static void
@@ -69,6 +81,10 @@ loop_new(void)
 	LIST_INIT(&l->signals);
 	ev_async_init(&l->wake, on_wake);
 	ev_async_start(l->ev, &l->wake);
+	ev_check_init(&l->woken, on_woken);
+	ev_set_priority(&l->woken, EV_MAXPRI);
+	l->woken.data = l;
+	ev_check_start(l->ev, &l->woken);
 	ev_io_init(&l->timer, on_timer, fd, EV_READ);
 	l->timer.data = l;
 	ev_io_start(l->ev, &l->timer);
@@ -90,6 +106,7 @@ loop_free(struct loop **lp)
 		free(s);
 	}
 	ev_async_stop(l->ev, &l->wake);
+	ev_check_stop(l->ev, &l->woken);
 	ev_io_stop(l->ev, &l->timer);
 	close(l->timer.fd);
 	ev_loop_destroy(l->ev);
@@ -97,8 +114,10 @@ loop_free(struct loop **lp)
 }
 
 void
-loop_on_turn(struct loop *l, int64_t (*turn)(void *arg), void *arg)
+loop_on_turn(struct loop *l, void (*woke)(void *arg),
+    int64_t (*turn)(void *arg), void *arg)
 {
+	l->woke = woke;
 	l->turn = turn;
 	l->turn_arg = arg;
 }

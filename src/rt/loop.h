@@ -17,9 +17,11 @@ struct loop;
 struct loop *loop_new(void);
 void loop_free(struct loop **l);
 
-/* turn answers with the mono ms (clock_now) of the next thing that is due;
+/* woke (may be NULL) is called after each sleep, before the callbacks of
+ * descriptors and signals; turn after them. turn answers with the mono ms (clock_now) of the next thing that is due;
  * INT64_MAX: nothing is. A time that has passed means "again, at once". */
-void loop_on_turn(struct loop *l, int64_t (*turn)(void *arg), void *arg);
+void loop_on_turn(struct loop *l, void (*woke)(void *arg),
+    int64_t (*turn)(void *arg), void *arg);
 /* fn is called in the loop, not in the signal's context. */
 void loop_on_signal(struct loop *l, int signo, void (*fn)(void *arg, int signo),
     void *arg);

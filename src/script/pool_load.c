@@ -10,6 +10,7 @@
  * A file that is refused leaves its last good version in force, unless a
  * script before it serves that queue now.
  */
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -110,26 +111,34 @@ pool_load(struct pool *p, const struct conf *conf,
 		load_start(p, conf);
 }
 
-/* Nobody asked for this one: its news go to the log. */
-static void
-log_report(void *user, bool ok, const char *report)
+/* A line of the report and of the log; an error makes the whole load fail. */
+PRINTF(3, 4) static void
+tell(struct pool *p, bool error, const char *fmt, ...)
 {
-	const char *end;
+	struct buf line = BUF_INIT;
+	va_list ap;
 
-	(void)user;
-	for (; *report; report = *end ? end + 1 : end) {
-		end = strchr(report, '\n');
-		if (!end)
-			end = report + strlen(report);
-		log_about(ok ? LOG_INFO : LOG_WARN, NULL, "%.*s",
-		    (int)(end - report), report);
-	}
+	va_start(ap, fmt);
+	buf_vaddf(&line, fmt, ap);
+	va_end(ap);
+	log_about(error ? LOG_ERROR : LOG_INFO, NULL, "%s", buf_str(&line));
+	buf_addf(&p->load.report, "%s\n", buf_str(&line));
+	buf_done(&line);
+	if (error)
+		p->load.ok = false;
+}
+
+/* Nobody asked for this one: the log has its news. */
+static void
+nobody(void *user, bool ok, const char *report)
+{
+	(void)user, (void)ok, (void)report;
 }
 
 void
 pool_changed(struct pool *p)
 {
-	pool_load(p, p->env->conf, log_report, NULL);
+	pool_load(p, p->env->conf, nobody, NULL);
 }
 
 static void
@@ -159,21 +168,12 @@ load_done(struct pool *p)
 	free(report);
 }
 
-/* A line of the report; an error makes the whole load fail. */
-static void
-tell(struct pool *p, bool error, const char *line)
-{
-	buf_addf(&p->load.report, "%s\n", line);
-	if (error)
-		p->load.ok = false;
-}
-
 static void
 refuse(struct pool *p, struct script *s, char *error)
 {
 	source_unref(&s->fresh);
 	set_error(s, error);
-	tell(p, true, error);
+	tell(p, true, "%s", error);
 }
 
 static struct script *
@@ -302,8 +302,8 @@ put_in_force(struct pool *p, struct script *s)
 	bool same = s->src && strcmp(s->src->version, s->fresh->version) == 0;
 	int i;
 
-	buf_addf(&p->load.report, "%s: loaded%s, version %s, queue %s\n",
-	    s->file, same ? " again (its modules or the configuration have "
+	tell(p, false, "%s: loaded%s, version %s, queue %s", s->file,
+	    same ? " again (its modules or the configuration have "
 	    "changed)" : "", s->fresh->version, s->fresh_opts.queue);
 	retire(p, &s->src);
 	s->src = s->fresh;
@@ -326,10 +326,10 @@ remove_gone(struct pool *p)
 		if (s->seen)
 			continue;
 		if (s->src)
-			buf_addf(&p->load.report, "%s: removed, queue %s has "
-			    "no handler now\n", s->file, s->opts.queue);
+			tell(p, false, "%s: removed, queue %s has no "
+			    "handler now", s->file, s->opts.queue);
 		else
-			buf_addf(&p->load.report, "%s: removed\n", s->file);
+			tell(p, false, "%s: removed", s->file);
 		retire(p, &s->src);
 		script_free(p, s);
 	}
@@ -368,7 +368,8 @@ publish(struct pool *p)
 			pool_feed_cancel(p, q);
 	}
 	pool_refresh(p);
-	p->env->ops->options_changed(p->env->be);
+	if (p->env->be)
+		p->env->ops->options_changed(p->env->be);
 }
 
 static void
@@ -393,7 +394,7 @@ pool_scanned(struct pool *p, struct scan *s)
 	size_t i;
 
 	if (s->error) {
-		tell(p, true, s->error);
+		tell(p, true, "%s", s->error);
 		msg_free(&s->m);
 		pool_refresh(p);
 		load_done(p);

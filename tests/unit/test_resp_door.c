@@ -73,7 +73,7 @@ setup(void **state)
 	h->env = (struct cmd_env){.ops = &cmdfake_ops, .be = &h->be,
 	    .conf = h->conf};
 	h->loop = loop_new();
-	loop_on_turn(h->loop, turn, h);
+	loop_on_turn(h->loop, NULL, turn, h);
 	assert_int_equal(front_new(&h->front, h->loop, &h->env, &e), 0);
 	front_start(h->front);
 	h->fd = dial(h);

@@ -88,7 +88,7 @@ setup(void **state)
 		return -1;
 	fcntl(fds[0], F_SETFL, O_NONBLOCK);
 	t->loop = loop_new();
-	loop_on_turn(t->loop, turn, t);
+	loop_on_turn(t->loop, NULL, turn, t);
 	t->set = conn_set_new(t->loop);
 	t->conn = conn_new(t->set, fds[0], &ops, t);
 	t->peer = fds[1];
@@ -303,7 +303,7 @@ the_loop_wakes_when_the_turn_said(void **state)
 	(void)state;
 	turns = 0;
 	due_at = clock_now().mono_ms + 30;
-	loop_on_turn(l, due_turn, l);
+	loop_on_turn(l, NULL, due_turn, l);
 	loop_run(l);
 	assert_true(clock_now().mono_ms >= due_at);
 	assert_true(turns >= 2 && turns <= 5);
@@ -337,7 +337,7 @@ any_thread_may_wake_it(void **state)
 	(void)state;
 	turns = 0;
 	wanted_turns = 2;
-	loop_on_turn(l, counting_turn, l);
+	loop_on_turn(l, NULL, counting_turn, l);
 	thr_start(&t, "waker", wake_it, l);
 	loop_run(l);
 	thr_join(t);
