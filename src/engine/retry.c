@@ -38,13 +38,19 @@ is_word(char c)
 }
 
 /* Length of the number or id at the front of s, else 0. A word is one when it
- * has a digit and is a number, hexadecimal of 8 or more, or has dashes like a
- * UUID. */
+ * has a digit and is a number, 0x and hexadecimal, hexadecimal of 8 or more,
+ * or has dashes like a UUID. */
 static size_t
 id_length(const char *s, size_t len)
 {
 	size_t n = 0, digits = 0, hex = 0;
 
+	if (len > 2 && s[0] == '0' && (s[1] | 0x20) == 'x' &&
+	    isxdigit((unsigned char)s[2])) {
+		for (n = 3; n < len && isxdigit((unsigned char)s[n]); n++)
+			;
+		return n;
+	}
 	while (n < len && (is_word(s[n]) ||
 	    (s[n] == '-' && n + 1 < len && n > 0 && is_word(s[n + 1])))) {
 		if (isdigit((unsigned char)s[n]))
