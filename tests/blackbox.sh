@@ -16,5 +16,9 @@ if [ "$python" = none ]; then
 	echo 'python3-pytest or python3-redis is missing'
 	exit 77
 fi
+# Most of a test's time is waiting for a lease or a back-off.
+if "$python" -c 'import xdist' 2> /dev/null; then
+	set -- -n "${BELLHOP_TEST_WORKERS:-4}" --dist loadfile "$@"
+fi
 exec "$python" -m pytest -p no:cacheprovider -ra -q "$@" tests/blackbox \
     tests/wire
