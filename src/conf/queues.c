@@ -47,7 +47,7 @@ static const struct row rows[] = {
 	    INT64_MAX),
 	SPAN("retention.failed", retain_failed_ms, 0),
 	INT("retention.failed_count", retain_failed_count, 0, INT64_MAX),
-	INT("attempts", attempts, 1, 1000000),
+	INT("attempts", attempts, 1, 65535),
 	WORD("backoff.type", backoff_type, "fixed exponential"),
 	SPAN("backoff.delay", backoff_ms, 0),
 	REAL("backoff.factor", backoff_factor, 1, 1000),
@@ -55,7 +55,7 @@ static const struct row rows[] = {
 	REAL("backoff.jitter", backoff_jitter, 0, 1),
 	SPAN("timeout", timeout_ms, 1),
 	SPAN("lease", lease_ms, 1),
-	INT("max_stalled", max_stalled, 0, 1000000),
+	INT("max_stalled", max_stalled, 0, 65534),
 };
 
 static const char *

@@ -58,7 +58,9 @@ revive_done(struct jread *rd)
 	struct jbody *d = rd->nbodies ? rd->bodies[0] : NULL;
 
 	e->reading--;
-	if (rd->err.code) {
+	if (e->stopping) {
+		answer_error(e, &r->req, BH_E_CANCELED, "shut down");
+	} else if (rd->err.code) {
 		answer_error(e, &r->req, rd->err.code, "%s", rd->err.text);
 	} else if (!j || !d || !d->found) {
 		answer_error(e, &r->req, BH_E_NOTFOUND,
@@ -121,6 +123,8 @@ alter_remove(struct engine *e, struct job *j, struct bh_alter *r)
 static void
 alter_promote(struct engine *e, struct job *j, struct bh_alter *r)
 {
+	bool joins;
+
 	if (job_state(j) != BH_DELAYED) {
 		conflict(e, r, j, "delayed");
 		return;
@@ -128,8 +132,9 @@ alter_promote(struct engine *e, struct job *j, struct bh_alter *r)
 	if (j->ext && j->ext->expires_at)
 		j->ext->expires_at += e->now.wall_ms - j->run_at;
 	j->run_at = e->now.wall_ms;
+	joins = j->ext && j->ext->group && !job_is(j, JOB_INLINE);
 	job_move(e, j, BH_WAITING, 0);
-	job_write(e, j, JR_JOB_SET);
+	job_write(e, j, JR_JOB_SET, joins ? j->run_at : 0);
 	answer_ok(e, &r->req);
 }
 
@@ -175,8 +180,7 @@ alter_cancel(struct engine *e, struct job *j, struct bh_alter *r)
 	if (n >= (int)sizeof(text))
 		n = sizeof(text) - 1;
 	finish_failed(e, j, (struct bh_bytes){text, (size_t)n},
-	    (struct bh_bytes){0});
-	answer_ok(e, &r->req);
+	    (struct bh_bytes){0}, &r->req);
 }
 
 static void (*const actions[])(struct engine *, struct job *,

@@ -297,6 +297,17 @@ engine_deliver(struct engine *e)
 	return any;
 }
 
+/* An add goes with its jobs, its duplicate with the job that it was told. */
+static bool
+take_back(struct engine *e, const struct bh_req *req)
+{
+	const struct bh_put *p = (const struct bh_put *)req;
+
+	if (req->priv.kind == ANSWER_PUT)
+		return put_take_back(e, p);
+	return req->priv.kind == ANSWER_DUPLICATE && !job_find(e, p->ids[0]);
+}
+
 void
 engine_take_back(struct engine *e, const struct err *why)
 {
@@ -306,9 +317,8 @@ engine_take_back(struct engine *e, const struct err *why)
 	while (*at) {
 		struct bh_req *req = *at;
 
-		if (req->priv.kind != ANSWER_PUT || req->status != BH_OK ||
-		    req->priv.lsn <= durable ||
-		    !put_take_back(e, (struct bh_put *)req)) {
+		if (req->status != BH_OK || req->priv.lsn <= durable ||
+		    !take_back(e, req)) {
 			at = &req->priv.next;
 			continue;
 		}

@@ -9,6 +9,9 @@
 #include "base/xalloc.h"
 #include "engine/part.h"
 
+/* Nodes that a slice may look at: lists can be long, turns may not. */
+enum { LOOKS = 20000 };
+
 static void
 set_text(char **p, struct bh_bytes b)
 {
@@ -110,45 +113,57 @@ engine_queue_alter(struct engine *e, struct bh_queue_alter *r)
 	actions[r->action](e, q, r);
 }
 
-/* The next job of the list that is in the state, from n on. */
-static struct job *
-in_list(struct node *n, enum bh_job_state state, uint64_t fingerprint)
-{
-	for (; n; n = TAILQ_NEXT(n, link)) {
-		struct job *j;
+/* What a slice works on: jobs, and how many nodes it may look at. */
+struct slice {
+	enum bh_job_state state;
+	uint64_t fingerprint;
+	size_t n, max;
+	int looks;
+	struct job *jobs[SLICE];
+};
 
-		if (n->timer.kind != NODE_JOB)
-			continue;
-		j = job_of_node(n);
-		if (job_state(j) != state)
-			continue;
-		if (!fingerprint || j->fingerprint == fingerprint)
-			return j;
+/* Adds those of the list that fit; false when the slice is full. */
+static bool
+gather(struct slice *s, const struct nodes *list)
+{
+	struct node *n;
+
+	TAILQ_FOREACH(n, list, link) {
+		struct job *j = job_of_node(n);
+
+		if (s->n == s->max || s->looks-- <= 0)
+			return false;
+		if (n->timer.kind == NODE_JOB && job_state(j) == s->state &&
+		    (!s->fingerprint || j->fingerprint == s->fingerprint))
+			s->jobs[s->n++] = j;
 	}
-	return NULL;
+	return true;
 }
 
-/* Any job of the queue in this state, or NULL. */
-static struct job *
-pick(struct queue *q, enum bh_job_state state, uint64_t fingerprint)
+/* Jobs of this queue in this state, as many as fit. */
+static void
+fill_slice(struct queue *q, struct slice *s)
 {
-	struct job *j = NULL;
 	struct group *g;
 	int p;
 
-	if (state == BH_FAILED)
-		return in_list(TAILQ_FIRST(&q->failed), state, fingerprint);
-	if (state == BH_COMPLETED) {
-		j = in_list(TAILQ_FIRST(&q->completed), state, 0);
-		return j ? j : in_list(TAILQ_FIRST(&q->retained), state, 0);
+	if (s->state == BH_FAILED) {
+		gather(s, &q->failed);
+	} else if (s->state == BH_COMPLETED) {
+		if (gather(s, &q->completed))
+			gather(s, &q->retained);
+	} else {
+		for (p = 0; p < PRIORITIES; p++)
+			if (s->state == BH_WAITING &&
+			    !gather(s, &q->ready[p]))
+				break;
+		if (!gather(s, s->state == BH_WAITING ? &q->blocked
+						      : &q->delayed))
+			return;
+		TAILQ_FOREACH(g, &q->groups, all)
+			if (!gather(s, &g->line))
+				return;
 	}
-	if (state == BH_DELAYED)
-		j = in_list(TAILQ_FIRST(&q->delayed), state, 0);
-	for (p = 0; !j && state == BH_WAITING && p < PRIORITIES; p++)
-		j = in_list(TAILQ_FIRST(&q->ready[p]), state, 0);
-	for (g = TAILQ_FIRST(&q->groups); !j && g; g = TAILQ_NEXT(g, all))
-		j = in_list(TAILQ_FIRST(&g->line), state, 0);
-	return j;
 }
 
 static void
@@ -195,6 +210,14 @@ retry_one(struct engine *e, struct bulk *b, struct job *j,
 }
 
 static void
+fail_bulk(struct engine *e, struct bulk *b, int code, const char *text)
+{
+	TAILQ_REMOVE(&e->bulks, b, all);
+	answer_error(e, &b->req->req, code, "%s", text);
+	free(b);
+}
+
+static void
 batch_done(struct jread *rd)
 {
 	struct batch *t = rd->user;
@@ -208,59 +231,67 @@ batch_done(struct jread *rd)
 		struct jbody *d = rd->bodies[i];
 		struct job *j = d ? job_find(e, d->id) : NULL;
 
-		if (j && d->found && job_state(j) == BH_FAILED)
+		if (j && d->found && job_state(j) == BH_FAILED && !e->stopping)
 			retry_one(e, b, j, d);
 		free(d);
 	}
-	if (rd->err.code || rd->nbodies < SLICE)
-		bulk_end(e, b);
+	if (rd->err.code)
+		fail_bulk(e, b, rd->err.code, rd->err.text);
+	else if (e->stopping)
+		fail_bulk(e, b, BH_E_CANCELED, "shut down");
 	free(t);
 }
 
 static void
-retry_slice(struct engine *e, struct queue *q, struct bulk *b)
+retry_slice(struct engine *e, struct bulk *b, const struct slice *s)
 {
 	struct batch *t = xcalloc(1, sizeof(*t));
-	struct node *n = TAILQ_FIRST(&q->failed);
-	size_t nids = 0;
-	struct job *j;
+	size_t i;
 
-	while (nids < SLICE && b->left > 0 &&
-	    (j = in_list(n, BH_FAILED, b->req->fingerprint))) {
-		n = TAILQ_NEXT(&j->node, link);
-		b->left--;
-		t->ids[nids++] = j->id;
-	}
-	if (nids == 0) {
-		free(t);
-		bulk_end(e, b);
-		return;
-	}
+	for (i = 0; i < s->n; i++)
+		t->ids[i] = s->jobs[i]->id;
 	b->reading = true;
 	t->engine = e;
 	t->bulk = b;
 	t->read = (struct jread){.done = batch_done, .user = t,
-	    .kind = JREAD_JOBS, .ids = t->ids, .nids = nids,
+	    .kind = JREAD_JOBS, .ids = t->ids, .nids = s->n,
 	    .after = JREAD_LATEST};
 	e->reading++;
 	journal_read(e->journal, &t->read);
 }
 
 static void
-purge_slice(struct engine *e, struct queue *q, struct bulk *b)
+purge_slice(struct engine *e, struct bulk *b, const struct slice *s)
 {
-	struct job *j = NULL;
-	int n;
+	size_t i;
 
-	for (n = 0; n < SLICE && b->left > 0; n++, b->left--) {
-		j = pick(q, b->req->state, b->req->fingerprint);
-		if (!j)
-			break;
-		remove_one(e, j);
-		b->req->count++;
+	/* A removal may end others: a follow-up's removal frees its key, but
+	 * no job of the slice. */
+	for (i = 0; i < s->n; i++)
+		remove_one(e, s->jobs[i]);
+	b->req->count += (int64_t)s->n;
+}
+
+static void
+run_slice(struct engine *e, struct bulk *b)
+{
+	struct queue *q = queue_find(e, b->req->queue);
+	struct slice s = {.state = b->req->state,
+	    .fingerprint = b->req->fingerprint, .looks = LOOKS,
+	    .max = b->left < SLICE ? (size_t)b->left : SLICE};
+
+	fill_slice(q, &s);
+	if (s.n == 0 && s.looks <= 0) {
+		s.looks = INT32_MAX;	/* only a whole look proves there are none */
+		fill_slice(q, &s);
 	}
-	if (!j || b->left <= 0)
+	b->left -= (int64_t)s.n;
+	if (s.n == 0)
 		bulk_end(e, b);
+	else if (b->req->action == BH_QUEUE_RETRY)
+		retry_slice(e, b, &s);
+	else
+		purge_slice(e, b, &s);
 }
 
 void
@@ -269,14 +300,8 @@ bulk_run(struct engine *e)
 	struct bulk *b, *next;
 
 	for (b = TAILQ_FIRST(&e->bulks); b; b = next) {
-		struct queue *q = queue_find(e, b->req->queue);
-
 		next = TAILQ_NEXT(b, all);
-		if (b->reading)
-			continue;
-		if (b->req->action == BH_QUEUE_RETRY)
-			retry_slice(e, q, b);
-		else
-			purge_slice(e, q, b);
+		if (!b->reading)
+			run_slice(e, b);
 	}
 }

@@ -70,15 +70,12 @@ void
 callback_tell(struct engine *e)
 {
 	uint64_t durable = journal_durable(e->journal);
-	struct owed *o, *next;
+	struct owed *o;
 
-	if (!e->events)
-		return;
-	for (o = TAILQ_FIRST(&e->owed); o && o->lsn <= durable; o = next) {
-		next = TAILQ_NEXT(o, all);
-		if (o->told)
-			continue;
-		o->told = true;
+	while (e->events && (o = TAILQ_FIRST(&e->owed)) &&
+	    o->lsn <= durable) {
+		TAILQ_REMOVE(&e->owed, o, all);
+		TAILQ_INSERT_TAIL(&e->told, o, all);
 		e->events->callback(e->events_arg, &o->cb);
 	}
 }
@@ -90,8 +87,10 @@ engine_listen(struct engine *e, const struct bh_events *ev, void *arg)
 
 	e->events = ev;
 	e->events_arg = arg;
-	TAILQ_FOREACH(o, &e->owed, all)
-		o->told = false;
+	while ((o = TAILQ_LAST(&e->told, owed_list))) {
+		TAILQ_REMOVE(&e->told, o, all);
+		TAILQ_INSERT_HEAD(&e->owed, o, all);
+	}
 }
 
 void
@@ -100,11 +99,11 @@ engine_callback_done(struct engine *e, int64_t id)
 	struct jrec r = {.kind = JR_CALLBACK_DONE, .id = id};
 	struct owed *o;
 
-	TAILQ_FOREACH(o, &e->owed, all) {
+	TAILQ_FOREACH(o, &e->told, all) {
 		if (o->cb.id != id)
 			continue;
 		journal_append(e->journal, &r);
-		TAILQ_REMOVE(&e->owed, o, all);
+		TAILQ_REMOVE(&e->told, o, all);
 		free(o);
 		return;
 	}
@@ -115,6 +114,7 @@ callback_free_all(struct engine *e)
 {
 	struct owed *o;
 
+	engine_listen(e, NULL, NULL);	/* all are in one list then */
 	while ((o = TAILQ_FIRST(&e->owed))) {
 		TAILQ_REMOVE(&e->owed, o, all);
 		free(o);

@@ -46,6 +46,8 @@ engine_new(const struct engine_config *config)
 	TAILQ_INIT(&e->bulks);
 	TAILQ_INIT(&e->lru);
 	TAILQ_INIT(&e->owed);
+	TAILQ_INIT(&e->told);
+	map_init(&e->by_getter, &getter_map_ops);
 	e->done_tail = &e->done_head;
 	e->next_id = e->written_next_id = 1;
 	e->next_callback = 1;
@@ -68,6 +70,7 @@ engine_stop(struct engine *e)
 	struct getter *g;
 	struct bulk *b, *next;
 
+	e->stopping = true;
 	while ((w = TAILQ_FIRST(&e->waiters)))
 		waiter_cancel(e, w);
 	while ((g = TAILQ_FIRST(&e->getters)))
@@ -125,6 +128,7 @@ engine_free(struct engine **ep)
 	map_done(&e->by_unique);
 	map_done(&e->by_group);
 	map_done(&e->by_name);
+	map_done(&e->by_getter);
 	slab_done(&e->jobs);
 	slab_done(&e->exts);
 	heap_done(&e->mono);
@@ -145,28 +149,18 @@ engine_time(struct engine *e, int64_t wall_ms, int64_t mono_ms)
 {
 	e->now = (struct clock_time){wall_ms, mono_ms};
 	e->turn++;
+	e->sweep_left = SLICE;
 }
 
 void
 engine_cancel(struct engine *e, struct bh_req *req)
 {
-	if (req->priv.kind == ANSWER_WAITER && req->priv.state) {
-		struct waiter *w;
-
-		TAILQ_FOREACH(w, &e->waiters, all)
-			if (&w->req->req == req) {
-				waiter_cancel(e, w);
-				return;
-			}
-	} else if (req->priv.kind == ANSWER_GETTER && req->priv.state) {
-		struct getter *g;
-
-		TAILQ_FOREACH(g, &e->getters, all)
-			if (&g->req->req == req) {
-				getter_cancel(e, g);
-				return;
-			}
-	}
+	if (!req->priv.state)
+		return;
+	if (req->priv.kind == ANSWER_WAITER)
+		waiter_cancel(e, req->priv.state);
+	else if (req->priv.kind == ANSWER_GETTER)
+		getter_cancel(e, req->priv.state);
 }
 
 void
@@ -231,7 +225,7 @@ shift_expiry(struct engine *e, struct job *j)
 	j->ext->expires_at += late;
 	j->run_at += late;
 	if (late > JUMP_MS || late < -JUMP_MS)
-		job_write(e, j, JR_JOB_SET);
+		job_write(e, j, JR_JOB_SET, 0);
 }
 
 static void
@@ -246,7 +240,7 @@ due_job(struct engine *e, struct job *j)
 		job_move(e, j, BH_WAITING, 0);
 		break;
 	case BH_WAITING:
-		finish_failed(e, j, bytes_of(expired), none);
+		finish_failed(e, j, bytes_of(expired), none, NULL);
 		break;
 	case BH_ACTIVE:
 		finish_stalled(e, j);

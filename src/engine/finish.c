@@ -208,10 +208,12 @@ fail_now(struct engine *e, struct job *j, struct bh_bytes msg,
 struct doom {
 	struct jread read;
 	struct engine *engine;
+	struct bh_req *req;		/* to answer then, or NULL */
 	int64_t id;
 	enum bh_job_state state;
 	int32_t attempt;
 	size_t len;
+	char version[40];
 	char text[];
 };
 
@@ -229,7 +231,7 @@ doom_done(struct jread *r)
 		r->nbodies = 0;
 	}
 	if (j && job_state(j) == d->state && j->attempt == d->attempt &&
-	    !r->err.code) {
+	    !e->stopping) {
 		if (!j->body)
 			j->body = body_blank(j);
 		if (!j->body->loaded && r->nbodies)
@@ -238,20 +240,28 @@ doom_done(struct jread *r)
 			free(r->bodies[0]);
 		/* Without its payload it fails all the same. */
 		fail_now(e, j, (struct bh_bytes){d->text, d->len},
-		    (struct bh_bytes){0});
+		    bytes_of(d->version));
 	} else if (r->nbodies) {
 		free(r->bodies[0]);
 	}
+	if (d->req)
+		answer_ok(e, d->req);
 	free(d);
 }
 
 static void
-fail_when_loaded(struct engine *e, struct job *j, struct bh_bytes msg)
+fail_when_loaded(struct engine *e, struct job *j, struct bh_bytes msg,
+    struct bh_bytes version, struct bh_req *req)
 {
 	struct doom *d = xcalloc(1, sizeof(*d) + msg.len);
 
-	heap_remove(&e->mono, &j->node.timer);
+	job_untimer(e, j);
+	if (job_state(j) == BH_ACTIVE)
+		j->body->token = 0;	/* it has been answered */
 	d->engine = e;
+	d->req = req;
+	snprintf(d->version, sizeof(d->version), "%.*s", (int)version.len,
+	    version.len ? version.data : "");
 	d->id = j->id;
 	d->state = job_state(j);
 	d->attempt = j->attempt;
@@ -266,15 +276,18 @@ fail_when_loaded(struct engine *e, struct job *j, struct bh_bytes msg)
 
 void
 finish_failed(struct engine *e, struct job *j, struct bh_bytes msg,
-    struct bh_bytes version)
+    struct bh_bytes version, struct bh_req *req)
 {
 	const struct queue_opts *o = &j->queue->opts;
 
 	if ((o->dead_letter[0] || (o->callbacks & (1 << BH_ON_FAILED))) &&
-	    !(j->body && j->body->loaded))
-		fail_when_loaded(e, j, msg);
-	else
-		fail_now(e, j, msg, version);
+	    !(j->body && j->body->loaded)) {
+		fail_when_loaded(e, j, msg, version, req);
+		return;
+	}
+	fail_now(e, j, msg, version);
+	if (req)
+		answer_ok(e, req);
 }
 
 /* Another try after delay_ms. */
@@ -283,7 +296,7 @@ try_again(struct engine *e, struct job *j, int64_t delay_ms)
 {
 	end_lease(e, j);
 	j->run_at = e->now.wall_ms + delay_ms;
-	job_write(e, j, JR_JOB_SET);
+	job_write(e, j, JR_JOB_SET, 0);
 	if (delay_ms > 0)
 		job_move(e, j, BH_DELAYED, e->now.mono_ms + delay_ms);
 	else
@@ -312,7 +325,7 @@ backoff_ms(const struct job *j)
 }
 
 static void
-finish_error(struct engine *e, struct job *j, const struct bh_finish *r,
+finish_error(struct engine *e, struct job *j, struct bh_finish *r,
     struct bh_bytes msg)
 {
 	struct queue *q = j->queue;
@@ -322,11 +335,14 @@ finish_error(struct engine *e, struct job *j, const struct bh_finish *r,
 	queue_runtime(e, q, e->now.wall_ms - j->body->started_at);
 	j->error_count++;
 	if (r->final || j->error_count >= opts_attempts(j)) {
-		finish_failed(e, j, msg, r->version);
+		r->state = BH_FAILED;
+		finish_failed(e, j, msg, r->version, &r->req);
 		return;
 	}
 	record_error(e, j, msg, r->version);
 	try_again(e, j, r->delay_ms >= 0 ? r->delay_ms : backoff_ms(j));
+	r->state = job_state(j);
+	answer_ok(e, &r->req);
 }
 
 static void
@@ -336,7 +352,7 @@ finish_release(struct engine *e, struct job *j, int64_t delay_ms)
 	j->attempt--;
 	if (delay_ms > 0)
 		j->run_at = e->now.wall_ms + delay_ms;
-	job_write(e, j, JR_JOB_SET);
+	job_write(e, j, JR_JOB_SET, 0);
 	if (delay_ms > 0) {
 		job_move(e, j, BH_DELAYED, e->now.mono_ms + delay_ms);
 	} else {
@@ -367,12 +383,13 @@ finish_stalled(struct engine *e, struct job *j)
 	if (j->stalled > opts_max_stalled(j)) {
 		n = snprintf(text, sizeof(text), "stalled %d times, "
 		    "max_stalled is %d", j->stalled, opts_max_stalled(j));
-		finish_failed(e, j, (struct bh_bytes){text, (size_t)n}, none);
+		finish_failed(e, j, (struct bh_bytes){text, (size_t)n}, none,
+		    NULL);
 		return;
 	}
 	record_error(e, j, msg, none);
 	end_lease(e, j);
-	job_write(e, j, JR_JOB_SET);
+	job_write(e, j, JR_JOB_SET, 0);
 	job_move_front(e, j);
 	cool_down(e, j);
 }
@@ -383,7 +400,8 @@ held(struct engine *e, struct bh_req *req, int64_t id, uint64_t token)
 {
 	struct job *j = job_find(e, id);
 
-	if (j && job_state(j) == BH_ACTIVE && j->body->token == token)
+	if (token && j && job_state(j) == BH_ACTIVE &&
+	    j->body->token == token)
 		return j;
 	/* A job that has ended is not unknown to whoever held it. */
 	if (!j && (id <= 0 || id >= e->next_id))
@@ -416,17 +434,19 @@ engine_finish(struct engine *e, struct bh_finish *r)
 		    why ? why : "");
 		if (msg.len >= sizeof(cancelled))
 			msg.len = sizeof(cancelled) - 1;
-		finish_failed(e, j, msg, r->version);
+		r->state = BH_FAILED;
+		finish_failed(e, j, msg, r->version, &r->req);
 	} else if (r->outcome == BH_DONE) {
 		finish_done(e, j, r->result);
+		r->state = BH_COMPLETED;
+		answer_ok(e, &r->req);
 	} else if (r->outcome == BH_RELEASE) {
 		finish_release(e, j, r->delay_ms);
+		r->state = job_state(j);
+		answer_ok(e, &r->req);
 	} else {
 		finish_error(e, j, r, msg);
 	}
-	j = job_find(e, r->id);
-	r->state = j ? job_state(j) : BH_COMPLETED;
-	answer_ok(e, &r->req);
 }
 
 void
@@ -444,6 +464,7 @@ engine_extend(struct engine *e, struct bh_extend *r)
 		rec.u.text = r->progress;
 		journal_append(e->journal, &rec);
 		body_set_progress(j->body, r->progress);
+		e->cold_lsn = journal_last(e->journal);
 	}
 	answer_ok(e, &r->req);
 }

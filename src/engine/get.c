@@ -39,10 +39,31 @@ show(struct engine *e, struct bh_get *r, struct job *j)
 	answer_complete(e, a);
 }
 
+static uint64_t
+getter_hash(const void *item)
+{
+	return map_hash_int((uint64_t)((const struct getter *)item)->id);
+}
+
+static bool
+getter_equal(const void *item, const void *key)
+{
+	return ((const struct getter *)item)->id == *(const int64_t *)key;
+}
+
+const struct map_ops getter_map_ops = {getter_hash, getter_equal};
+
+static struct getter *
+getters_of(const struct engine *e, int64_t id)
+{
+	return map_get(&e->by_getter, map_hash_int((uint64_t)id), &id);
+}
+
 static void
 park(struct engine *e, struct bh_get *r, struct job *j)
 {
 	struct getter *g = xcalloc(1, sizeof(*g));
+	struct getter *first = getters_of(e, r->id);
 
 	g->timer.kind = NODE_GETTER;
 	g->req = r;
@@ -50,6 +71,12 @@ park(struct engine *e, struct bh_get *r, struct job *j)
 	r->req.priv.state = g;
 	r->req.priv.kind = ANSWER_GETTER;
 	TAILQ_INSERT_TAIL(&e->getters, g, all);
+	if (first) {
+		g->same = first->same;
+		first->same = g;
+	} else {
+		map_put(&e->by_getter, g);
+	}
 	if (r->wait_ms > 0)
 		heap_set(&e->mono, &g->timer, e->now.mono_ms + r->wait_ms);
 	job_flag(j, JOB_WAITED, true);
@@ -59,11 +86,22 @@ static struct bh_get *
 unpark(struct engine *e, struct getter *g)
 {
 	struct bh_get *r = g->req;
+	struct getter *first = getters_of(e, g->id), *before = first;
 
+	if (first == g) {
+		map_remove(&e->by_getter, g);
+		if (g->same)
+			map_put(&e->by_getter, g->same);
+	} else {
+		while (before->same != g)
+			before = before->same;
+		before->same = g->same;
+	}
 	heap_remove(&e->mono, &g->timer);
 	TAILQ_REMOVE(&e->getters, g, all);
 	free(g);
 	r->req.priv.state = NULL;
+	r->req.priv.kind = ANSWER_PLAIN;
 	return r;
 }
 
@@ -111,13 +149,10 @@ getter_cancel(struct engine *e, struct getter *g)
 void
 getters_drop(struct engine *e, int64_t id)
 {
-	struct getter *g, *next;
+	struct getter *g;
 
-	for (g = TAILQ_FIRST(&e->getters); g; g = next) {
-		next = TAILQ_NEXT(g, all);
-		if (g->id == id)
-			answer_none(e, unpark(e, g));
-	}
+	while ((g = getters_of(e, id)))
+		answer_none(e, unpark(e, g));
 }
 
 /* Its row may be gone soon, so what the answer shows is copied now; only a
@@ -158,22 +193,22 @@ void
 getters_wake(struct engine *e, struct job *j, enum bh_job_state state,
     struct bh_bytes result, struct bh_bytes error)
 {
-	struct getter *g, *next;
+	struct getter *g;
 
 	job_flag(j, JOB_WAITED, false);
-	for (g = TAILQ_FIRST(&e->getters); g; g = next) {
-		next = TAILQ_NEXT(g, all);
-		if (g->id == j->id)
-			show_end(e, unpark(e, g), j, state, result, error);
-	}
+	while ((g = getters_of(e, j->id)))
+		show_end(e, unpark(e, g), j, state, result, error);
 }
 
 /* --- a page of jobs --- */
+
+enum { PAGE_MIN = 64, PAGE_MAX = 2048 };
 
 struct page {
 	struct bh_list *req;
 	struct answer *answer;
 	struct jread read;
+	uint32_t rows;			/* of the next read: more each time */
 	int64_t seen;			/* the last id that was looked at */
 };
 
@@ -200,9 +235,11 @@ page_done(struct jread *rd)
 	size_t i;
 
 	e->reading--;
-	if (rd->err.code) {
-		answer_error(e, &p->req->req, rd->err.code, "%s",
-		    rd->err.text);
+	if (rd->err.code || e->stopping) {
+		answer_error(e, &p->req->req, rd->err.code ? rd->err.code
+		    : BH_E_CANCELED, "%s", rd->err.text);
+		for (i = 0; i < rd->nbodies; i++)
+			free(rd->bodies[i]);
 		free(p);
 		return;
 	}
@@ -241,26 +278,82 @@ page_read(struct engine *e, struct page *p)
 	    .kind = JREAD_LIST, .errors = true, .queue = q->id,
 	    .state = (uint8_t)state, .fingerprint = r->fingerprint,
 	    .cursor = p->seen, .reverse = r->reverse,
-	    .count = r->count < 64 ? 64 : r->count, .after = JREAD_LATEST};
+	    .count = p->rows, .after = JREAD_LATEST};
+	if (p->rows < PAGE_MAX)
+		p->rows *= 2;
 	e->reading++;
 	journal_read(e->journal, &p->read);
+}
+
+static int
+by_id(const void *a, const void *b)
+{
+	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void
+resume_active(struct engine *e, struct answer *a)
+{
+	struct bh_list *r = (struct bh_list *)a->req;
+
+	r->jobs = a->jobs;
+	r->njobs = a->n;
+	answer_ok(e, a->req);
+}
+
+/* Few and all in memory, among maybe a million that live. */
+static void
+list_active(struct engine *e, struct bh_list *r, struct queue *q)
+{
+	struct answer *a = answer_new(e, &r->req);
+	size_t max = (size_t)q->count[BH_ACTIVE], n = 0, i;
+	int64_t *ids = xmalloc((max + 1) * sizeof(*ids)), cursor = r->cursor;
+	struct body *b;
+
+	TAILQ_FOREACH(b, &q->active, active)
+		ids[n++] = b->job->id;
+	qsort(ids, n, sizeof(*ids), by_id);
+	r->cursor = 0;
+	for (i = 0; i < n; i++) {
+		int64_t id = ids[r->reverse ? n - 1 - i : i];
+
+		if (cursor && (r->reverse ? id >= cursor : id <= cursor))
+			continue;
+		if (a->n == r->count) {
+			r->cursor = a->jobs[a->n - 1].id;
+			break;
+		}
+		answer_add(e, a, job_find(e, id));
+	}
+	free(ids);
+	a->errors = true;
+	a->resume = resume_active;
+	answer_complete(e, a);
 }
 
 void
 engine_list(struct engine *e, struct bh_list *r)
 {
+	struct queue *q = queue_find(e, r->queue);
 	struct page *p;
 
 	r->jobs = NULL;
 	r->njobs = 0;
-	if (!queue_find(e, r->queue) || r->count == 0) {
+	if (!q || r->count == 0) {
 		r->cursor = 0;
 		answer_ok(e, &r->req);
+		return;
+	}
+	if (r->state == BH_ACTIVE) {
+		list_active(e, r, q);
 		return;
 	}
 	p = xcalloc(1, sizeof(*p));
 	p->req = r;
 	p->seen = r->cursor;
+	p->rows = r->count < PAGE_MIN ? PAGE_MIN : r->count;
 	p->answer = answer_new(e, &r->req);
 	page_read(e, p);
 }

@@ -86,8 +86,10 @@ enter_waiting(struct engine *e, struct job *j, bool front)
 
 	if (expiry != INT64_MAX)
 		heap_set(&e->mono, &j->node.timer, expiry);
-	if (job_is(j, JOB_BLOCKED))
+	if (job_is(j, JOB_BLOCKED)) {
+		list_in(j, &j->queue->blocked);
 		return;
+	}
 	if (grouped(j)) {
 		if (!job_is(j, JOB_INLINE))
 			group_join(e, j);
@@ -102,10 +104,22 @@ static void
 leave_waiting(struct engine *e, struct job *j)
 {
 	heap_remove(&e->mono, &j->node.timer);
+	if (job_is(j, JOB_BLOCKED)) {
+		list_out(j, &j->queue->blocked);
+		return;
+	}
 	if (!job_is(j, JOB_LISTED))
 		return;
 	queue_unready(e, j->queue, &j->node, job_priority(j));
 	job_flag(j, JOB_LISTED, false);
+}
+
+void
+job_untimer(struct engine *e, struct job *j)
+{
+	bool wall = job_state(j) == BH_DELAYED && job_is(j, JOB_WALL);
+
+	heap_remove(wall ? &e->wall : &e->mono, &j->node.timer);
 }
 
 static void
@@ -120,8 +134,7 @@ enter_delayed(struct engine *e, struct job *j, int64_t at)
 static void
 leave_delayed(struct engine *e, struct job *j)
 {
-	heap_remove(job_is(j, JOB_WALL) ? &e->wall : &e->mono,
-	    &j->node.timer);
+	job_untimer(e, j);
 	job_flag(j, JOB_WALL, false);
 	list_out(j, &j->queue->delayed);
 }
@@ -167,6 +180,8 @@ end_of_life(struct engine *e, struct job *j)
 {
 	struct job *follower = NULL;
 
+	if (job_is(j, JOB_BLOCKED))
+		unique_give_back(e, j, j->ext->pair);
 	unique_free(e, j);
 	if (grouped(j))
 		group_leave(e, j);
@@ -298,14 +313,17 @@ job_delete(struct engine *e, struct job *j)
 void
 job_unblock(struct engine *e, struct job *j)
 {
+	bool waiting = job_state(j) == BH_WAITING;
+
+	if (waiting)
+		leave_waiting(e, j);
 	job_flag(j, JOB_BLOCKED, false);
 	j->ext->pair = NULL;
-	if (job_state(j) == BH_WAITING) {
-		heap_remove(&e->mono, &j->node.timer);
+	if (waiting) {
 		enter_waiting(e, j, false);
 		queue_refresh(e, j->queue);
 	}
-	job_write(e, j, JR_JOB_SET);
+	job_write(e, j, JR_JOB_SET, 0);
 }
 
 struct jrec
@@ -315,11 +333,13 @@ job_rec(const struct job *j, enum jrec_kind kind)
 }
 
 void
-job_write(struct engine *e, struct job *j, enum jrec_kind kind)
+job_write(struct engine *e, struct job *j, enum jrec_kind kind,
+    int64_t line_at)
 {
 	struct jrec r = job_rec(j, kind);
 
 	r.u.set.run_at = j->run_at;
+	r.u.set.line_at = line_at;
 	r.u.set.started_at = j->body ? j->body->started_at : 0;
 	r.u.set.attempt = j->attempt;
 	r.u.set.error_count = j->error_count;

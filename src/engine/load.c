@@ -13,6 +13,7 @@
 struct place {
 	int64_t key;
 	struct job *job;
+	bool started;			/* a start was made, maybe given back */
 };
 
 struct load {
@@ -25,6 +26,9 @@ struct load {
 	size_t nended, ended_cap;
 	struct pair { int64_t job, after; } *pairs;
 	size_t npairs;
+	/* The newest moment that the store knows of: on a box whose clock
+	 * starts in 1970, time goes on from there. */
+	int64_t newest;
 };
 
 static uint64_t
@@ -52,6 +56,13 @@ load_queue_of(const struct load *l, int64_t id)
 }
 
 static void
+note_time(struct load *l, int64_t at)
+{
+	if (at > l->newest)
+		l->newest = at;
+}
+
+static void
 load_next_id(void *arg, int64_t id)
 {
 	struct load *l = arg;
@@ -74,12 +85,8 @@ load_queue(void *arg, const struct jqueue_row *row)
 
 	q->paused_at = row->paused_at;
 	q->paused_by = text(row->paused_by);
-	if (row->held_until > e->now.wall_ms) {
-		q->held_until = row->held_until;
-		q->held_mono = e->now.mono_ms + row->held_until -
-		    e->now.wall_ms;
-		q->held_reason = text(row->held_reason);
-	}
+	q->held_until = row->held_until;
+	q->held_reason = text(row->held_reason);
 	q->processed = row->processed;
 	q->failed_total = row->failed;
 	q->stalled_total = row->stalled;
@@ -88,13 +95,13 @@ load_queue(void *arg, const struct jqueue_row *row)
 
 static void
 remember(struct place **list, size_t *n, size_t *cap, int64_t key,
-    struct job *j)
+    struct job *j, bool started)
 {
 	if (*n == *cap) {
 		*cap = *cap ? *cap * 2 : 1024;
 		*list = xrealloc(*list, *cap * sizeof(**list));
 	}
-	(*list)[(*n)++] = (struct place){key, j};
+	(*list)[(*n)++] = (struct place){key, j, started};
 }
 
 static void
@@ -108,7 +115,8 @@ load_live(struct load *l, struct job *j, const struct jjob_row *row)
 		job_ext(e, j)->expires_at = row->expires_at;
 	if (row->group.len)
 		group_name(e, j, row->group);
-	if (row->unique.len)
+	if (row->unique.len && !(row->unique_until &&
+	    row->unique_until <= e->now.wall_ms))
 		unique_take(e, j, row->unique, row->unique_until);
 	job_flag(j, JOB_WALL, row->wall);
 	if (row->after) {
@@ -118,7 +126,7 @@ load_live(struct load *l, struct job *j, const struct jjob_row *row)
 	}
 	if (l->nlive && l->live[l->nlive - 1].key > key)
 		l->sorted = false;
-	remember(&l->live, &l->nlive, &l->cap, key, j);
+	remember(&l->live, &l->nlive, &l->cap, key, j, row->started_at != 0);
 }
 
 static void
@@ -130,6 +138,9 @@ load_job(void *arg, const struct jjob_row *row)
 
 	if (row->id >= e->next_id)
 		e->next_id = row->id + 1;
+	note_time(l, row->created_at);
+	note_time(l, row->started_at);
+	note_time(l, row->finished_at);
 	j->attempt = row->attempt;
 	j->error_count = (uint16_t)row->error_count;
 	j->stalled = (uint16_t)row->stalled;
@@ -148,7 +159,8 @@ load_job(void *arg, const struct jjob_row *row)
 			       : row->finished_at;
 	j->node.timer.tag[0] = row->state == JSTATE_FAILED ? BH_FAILED
 							   : BH_COMPLETED;
-	remember(&l->ended, &l->nended, &l->ended_cap, row->finished_at, j);
+	remember(&l->ended, &l->nended, &l->ended_cap, row->finished_at, j,
+	    true);
 }
 
 static void
@@ -159,6 +171,7 @@ load_lease(void *arg, const struct jlease_row *row)
 	struct body *b;
 
 	CHECK(j && !j->body);
+	note_time(l, row->started_at);
 	j->attempt = row->attempt;
 	j->body = b = body_blank(j);
 	b->handler = row->handler;
@@ -172,6 +185,16 @@ load_lease(void *arg, const struct jlease_row *row)
 		b->lease_ms = row->lease_ms;
 	b->asked_lease_ms = b->lease_ms;
 	b->worker = text(row->worker);
+}
+
+/* A job that a worker holds is finished by its own options. */
+static void
+load_body(void *arg, struct jbody *body)
+{
+	struct load *l = arg;
+	struct job *j = job_find(l->engine, body->id);
+
+	body_load(j->body, body);
 }
 
 static void
@@ -197,6 +220,7 @@ static const struct jvisitor visitor = {
 	.queue = load_queue,
 	.job = load_job,
 	.lease = load_lease,
+	.body = load_body,
 	.callback = load_callback,
 	.history = load_history,
 };
@@ -231,7 +255,7 @@ pair_up(struct engine *e, const struct load *l)
 }
 
 static void
-enter_live(struct engine *e, struct job *j)
+enter_live(struct engine *e, struct job *j, bool started)
 {
 	bool wall = job_is(j, JOB_WALL);
 
@@ -249,7 +273,7 @@ enter_live(struct engine *e, struct job *j)
 		job_enter(e, j, BH_WAITING, 0);
 	} else {
 		/* After an error or a snooze it still holds its line. */
-		if (j->ext && j->ext->group && j->attempt > 0)
+		if (j->ext && j->ext->group && started)
 			group_join(e, j);
 		job_enter(e, j, BH_DELAYED, wall ? j->run_at
 		    : e->now.mono_ms + j->run_at - e->now.wall_ms);
@@ -266,6 +290,23 @@ enter_ended(struct engine *e, struct job *j)
 		queue_failure_add(j->queue, j->fingerprint,
 		    j->node.timer.at + e->now.wall_ms - e->now.mono_ms,
 		    j->id);
+}
+
+static void
+enter_holds(struct engine *e)
+{
+	struct queue *q;
+
+	TAILQ_FOREACH(q, &e->queues, all) {
+		if (q->held_until <= e->now.wall_ms) {
+			q->held_until = 0;
+			free(q->held_reason);
+			q->held_reason = NULL;
+		} else {
+			q->held_mono = e->now.mono_ms + q->held_until -
+			    e->now.wall_ms;
+		}
+	}
 }
 
 /* The handlers that the daemon's death took along. */
@@ -289,6 +330,7 @@ int
 engine_load(struct engine *e, struct err *err)
 {
 	struct load l = {.engine = e, .sorted = true};
+	struct clock_time real = e->now;
 	size_t i;
 	int rc;
 
@@ -300,11 +342,15 @@ engine_load(struct engine *e, struct err *err)
 		if (l.nended)
 			qsort(l.ended, l.nended, sizeof(*l.ended), by_place);
 		pair_up(e, &l);
+		if (l.newest > e->now.wall_ms)
+			e->now.wall_ms = l.newest;
+		enter_holds(e);
 		for (i = 0; i < l.nlive; i++)
-			enter_live(e, l.live[i].job);
+			enter_live(e, l.live[i].job, l.live[i].started);
 		for (i = 0; i < l.nended; i++)
 			enter_ended(e, l.ended[i].job);
 		free_handlers(e);
+		e->now = real;
 	}
 	free(l.live);
 	free(l.ended);

@@ -40,8 +40,12 @@ void job_delete(struct engine *e, struct job *j);
 void job_unblock(struct engine *e, struct job *j);
 /* A bare JR_* record for this job. */
 struct jrec job_rec(const struct job *j, enum jrec_kind kind);
-/* Writes the numbers of a living job (JR_JOB_SET or JR_JOB_REVIVE). */
-void job_write(struct engine *e, struct job *j, enum jrec_kind kind);
+/* Writes the numbers of a living job (JR_JOB_SET or JR_JOB_REVIVE). line_at:
+ * its new place in its group's line, 0 leaves it. */
+void job_write(struct engine *e, struct job *j, enum jrec_kind kind,
+    int64_t line_at);
+/* Its timer rings no more. */
+void job_untimer(struct engine *e, struct job *j);
 
 /* --- body.c: the bulky part and its cache --- */
 
@@ -118,15 +122,21 @@ struct job *unique_holder(struct engine *e, const struct queue *q,
 void unique_take(struct engine *e, struct job *j, struct bh_bytes key,
     int64_t until);
 void unique_free(struct engine *e, struct job *j);
+/* A follow-up that ends before its turn lends the key back. */
+void unique_give_back(struct engine *e, struct job *from, struct job *to);
 
 /* --- finish.c: ends of attempts, also those that nobody asked for --- */
 
 void finish_stalled(struct engine *e, struct job *j);
-/* For good, with an error; version: of the script, or empty. */
+/* For good, with an error; version: of the script, or empty. What needs the
+ * payload (dead letter, callback) waits until it is read; req (may be NULL)
+ * is answered when it is done. */
 void finish_failed(struct engine *e, struct job *j, struct bh_bytes message,
-    struct bh_bytes version);
+    struct bh_bytes version, struct bh_req *req);
 
 /* --- get.c --- */
+
+extern const struct map_ops getter_map_ops;
 
 /* Whoever waits for this job, which has just ended, gets it. */
 void getters_wake(struct engine *e, struct job *j, enum bh_job_state state,
@@ -164,7 +174,8 @@ struct answer {
 };
 
 /* Marks in bh_req.priv.kind. */
-enum answer_kind { ANSWER_PLAIN, ANSWER_PUT, ANSWER_WAITER, ANSWER_GETTER };
+enum answer_kind { ANSWER_PLAIN, ANSWER_PUT,
+    ANSWER_DUPLICATE, ANSWER_WAITER, ANSWER_GETTER };
 
 /* The request is answered once everything up to now is durable. */
 void answer_ok(struct engine *e, struct bh_req *req);

@@ -117,10 +117,9 @@ put_payload(struct engine *e, struct job *j, struct bh_bytes payload)
 
 	r.u.text = payload;
 	journal_append(e->journal, &r);
-	if (!old || !old->loaded) {
-		e->cold_lsn = journal_last(e->journal);
+	e->cold_lsn = journal_last(e->journal);
+	if (!old || !old->loaded)
 		return;
-	}
 	/* Records and answers under way may still point into the old one. */
 	b = body_new(j, &old->opts, payload, old->origin);
 	b->created_at = old->created_at;
@@ -137,12 +136,16 @@ put_payload(struct engine *e, struct job *j, struct bh_bytes payload)
 static void
 replace(struct engine *e, struct job *j, const struct bh_put *r)
 {
+	int64_t at = run_at(e, &r->opts);
+
 	put_payload(e, j, r->payloads[0]);
-	j->run_at = run_at(e, &r->opts);
+	if (r->opts.expires_ms >= 0)
+		j->ext->expires_at = at + r->opts.expires_ms;
+	else if (j->ext->expires_at)
+		j->ext->expires_at += at - j->run_at;
+	j->run_at = at;
 	if (r->opts.unique_ttl_ms >= 0)
 		j->ext->unique_until = e->now.wall_ms + r->opts.unique_ttl_ms;
-	if (j->ext->expires_at && r->opts.expires_ms >= 0)
-		j->ext->expires_at = j->run_at + r->opts.expires_ms;
 	if (j->run_at > e->now.wall_ms) {
 		bool wall = r->opts.at >= 0;
 
@@ -150,8 +153,10 @@ replace(struct engine *e, struct job *j, const struct bh_put *r)
 		    : e->now.mono_ms + r->opts.delay_ms);
 	} else if (job_state(j) == BH_DELAYED) {
 		job_move(e, j, BH_WAITING, 0);
+	} else if (j->ext->expires_at) {
+		heap_set(&e->mono, &j->node.timer, put_expiry(e, j));
 	}
-	job_write(e, j, JR_JOB_SET);
+	job_write(e, j, JR_JOB_SET, j->ext->group ? j->run_at : 0);
 }
 
 /* A follow-up of the active job a, which lends it the key. */
@@ -227,8 +232,10 @@ put_take_back(struct engine *e, const struct bh_put *r)
 		struct job *j = job_find(e, r->ids[i]);
 
 		journal_void_job(e->journal, r->ids[i]);
-		if (j)
-			job_forget(e, j);
+		if (!j)
+			continue;
+		getters_drop(e, j->id);
+		job_forget(e, j);
 	}
 	return true;
 }
@@ -260,6 +267,7 @@ engine_put(struct engine *e, struct bh_put *r)
 		r->ids[0] = j->id;
 		r->duplicate = !made;
 		r->state = job_state(j);
+		r->req.priv.kind = made ? ANSWER_PUT : ANSWER_DUPLICATE;
 		answer_ok(e, &r->req);
 		return;
 	}

@@ -76,6 +76,7 @@ queue_add(struct engine *e, int64_t id, struct bh_bytes name)
 	for (p = 0; p < PRIORITIES; p++)
 		TAILQ_INIT(&q->ready[p]);
 	TAILQ_INIT(&q->delayed);
+	TAILQ_INIT(&q->blocked);
 	TAILQ_INIT(&q->completed);
 	TAILQ_INIT(&q->retained);
 	TAILQ_INIT(&q->failed);
@@ -155,11 +156,31 @@ queue_touch_totals(struct engine *e, struct queue *q)
 	TAILQ_INSERT_TAIL(&e->dirty, q, dirty);
 }
 
+/* Where a job goes whose start was given back: behind older ones that were
+ * given back before it. */
+static struct node *
+first_younger(const struct queue *q, struct node *n, int priority)
+{
+	const struct job *j = job_of_node(n);
+	struct node *at;
+
+	TAILQ_FOREACH(at, &q->ready[priority], link) {
+		const struct job *o = job_of_node(at);
+
+		if (at->timer.kind != NODE_JOB || o->run_at > j->run_at ||
+		    (o->run_at == j->run_at && o->id > j->id))
+			break;
+	}
+	return at;
+}
+
 void
 queue_ready(struct queue *q, struct node *n, int priority, bool front)
 {
-	if (front)
-		TAILQ_INSERT_HEAD(&q->ready[priority], n, link);
+	struct node *at = front ? first_younger(q, n, priority) : NULL;
+
+	if (at)
+		TAILQ_INSERT_BEFORE(at, n, link);
 	else
 		TAILQ_INSERT_TAIL(&q->ready[priority], n, link);
 	q->ready_mask |= (uint16_t)(1u << priority);
@@ -247,6 +268,8 @@ queue_refresh(struct engine *e, struct queue *q)
 		heap_remove(&e->turns, &q->turn);
 	}
 	at = sweep_at(q);
+	if (at <= e->now.mono_ms && q->swept_at == e->turn)
+		at = e->now.mono_ms + 1;	/* the next slice */
 	if (gate == BH_GATE_HELD || (gate == BH_GATE_RATE && q->ready_mask))
 		at = until < at ? until : at;
 	if (at != INT64_MAX)
@@ -259,16 +282,19 @@ void
 queue_sweep(struct engine *e, struct queue *q)
 {
 	struct node *n;
-	int left = SLICE;
-
-	while (left-- > 0 && (n = TAILQ_FIRST(&q->completed)) &&
+	q->swept_at = e->turn;
+	while (e->sweep_left > 0 && (n = TAILQ_FIRST(&q->completed)) &&
 	    (n->timer.at + q->opts.retain_completed_ms <= e->now.mono_ms ||
-	    q->completed_counted > q->opts.retain_completed_count))
+	    q->completed_counted > q->opts.retain_completed_count)) {
 		job_delete(e, job_of_node(n));
-	while (left-- > 0 && (n = TAILQ_FIRST(&q->failed)) &&
+		e->sweep_left--;
+	}
+	while (e->sweep_left > 0 && (n = TAILQ_FIRST(&q->failed)) &&
 	    (n->timer.at + q->opts.retain_failed_ms <= e->now.mono_ms ||
-	    q->count[BH_FAILED] > q->opts.retain_failed_count))
+	    q->count[BH_FAILED] > q->opts.retain_failed_count)) {
 		job_delete(e, job_of_node(n));
+		e->sweep_left--;
+	}
 }
 
 void

@@ -21,19 +21,32 @@ enum {
 	HANDLER_MARGIN_MS = 30000
 };
 
+/* Out of the queues' lines: it is full, or its wait is over. */
 static void
-unlink_waiter(struct engine *e, struct waiter *w)
+leave_queues(struct engine *e, struct waiter *w)
 {
 	size_t i;
 
 	for (i = 0; i < w->nlinks; i++) {
 		struct waiter_link *l = &w->links[i];
+		struct queue *q = l->queue;
 
-		if (!l->queue)
+		if (!q)
 			continue;
-		TAILQ_REMOVE(&l->queue->waiters, l, link);
-		queue_refresh(e, l->queue);
+		l->queue = NULL;
+		TAILQ_REMOVE(&q->waiters, l, link);
+		queue_refresh(e, q);
 	}
+}
+
+static void
+unlink_waiter(struct engine *e, struct waiter *w)
+{
+	leave_queues(e, w);
+	if (w->fresh)
+		TAILQ_REMOVE(&e->fresh, w, served);
+	if (w->got)
+		TAILQ_REMOVE(&e->served, w, served);
 	heap_remove(&e->mono, &w->timer);
 	TAILQ_REMOVE(&e->waiters, w, all);
 }
@@ -45,8 +58,6 @@ end_wait(struct engine *e, struct waiter *w)
 	struct bh_reserve *r = w->req;
 	struct answer *a = w->answer;
 
-	if (w->got)
-		TAILQ_REMOVE(&e->served, w, served);
 	unlink_waiter(e, w);
 	r->req.priv.kind = ANSWER_PLAIN;
 	r->req.priv.state = a;
@@ -185,10 +196,30 @@ claim(struct engine *e, struct job *j, struct waiter *w)
 	w->answer->jobs[w->answer->n - 1].token = b->token;
 	if (r->budget)
 		(*r->budget)--;
-	if (!w->got) {
+	if (!w->got && !w->fresh) {
 		w->got = true;
 		TAILQ_INSERT_TAIL(&e->served, w, served);
 	}
+	if (w->answer->n == r->count)
+		leave_queues(e, w);
+}
+
+/* Hands out one job of this queue; false when nobody has room. */
+static bool
+serve_one(struct engine *e, struct queue *q)
+{
+	struct waiter *w = first_with_room(q);
+
+	if (!w)
+		return false;
+	if (!q->opts.strict && q->pass > e->pass)
+		e->pass = q->pass;
+	q->pass += STRIDE / q->opts.weight;
+	heap_set(&e->turns, &q->turn, q->opts.strict
+	    ? q->pass - INT64_MAX / 2 : q->pass);
+	claim(e, next_job(e, q), w);
+	queue_refresh(e, q);
+	return true;
 }
 
 static void
@@ -200,30 +231,48 @@ serve_queues(struct engine *e)
 	int left = CLAIMS_PER_TURN;
 
 	while (left > 0 && (top = heap_top(&e->turns))) {
-		struct waiter *w;
-
 		q = container_of(top, struct queue, turn);
-		w = first_with_room(q);
-		if (!w) {
-			/* Its callers are full or out of budget. */
+		if (serve_one(e, q)) {
+			left--;
+		} else {
+			/* Its callers are out of budget. */
 			heap_remove(&e->turns, top);
 			TAILQ_INSERT_TAIL(&idle, q, idle);
-			continue;
 		}
-		left--;
-		if (!q->opts.strict && q->pass > e->pass)
-			e->pass = q->pass;
-		q->pass += STRIDE / q->opts.weight;
-		heap_set(&e->turns, &q->turn, q->opts.strict
-		    ? q->pass - INT64_MAX / 2 : q->pass);
-		claim(e, next_job(e, q), w);
-		queue_refresh(e, q);
 	}
 	e->more = left == 0;
 	while ((q = TAILQ_FIRST(&idle))) {
 		TAILQ_REMOVE(&idle, q, idle);
 		queue_refresh(e, q);
 	}
+}
+
+/* The queue of this caller whose turn it is, or NULL. */
+static struct queue *
+next_queue(const struct waiter *w)
+{
+	struct queue *best = NULL;
+	size_t i;
+
+	for (i = 0; i < w->nlinks; i++) {
+		struct queue *q = w->links[i].queue;
+
+		if (q && q->turn.pos && first_with_room(q) &&
+		    (!best || q->turn.at < best->turn.at))
+			best = q;
+	}
+	return best;
+}
+
+/* Whoever came first is served first, until this one has what there is. */
+static void
+serve_waiter(struct engine *e, const struct waiter *w)
+{
+	struct queue *q;
+	int left = CLAIMS_PER_TURN;
+
+	while (left-- > 0 && has_room(w) && (q = next_queue(w)))
+		serve_one(e, q);
 }
 
 void
@@ -264,7 +313,7 @@ engine_reserve(struct engine *e, struct bh_reserve *r)
 		TAILQ_INSERT_TAIL(&e->fresh, w, served);
 		return;
 	}
-	serve_queues(e);
+	serve_waiter(e, w);
 	if (r->block_ms < 0 || w->got)
 		end_wait(e, w);
 }
@@ -278,7 +327,7 @@ engine_serve(struct engine *e)
 	while ((w = TAILQ_FIRST(&e->fresh))) {
 		TAILQ_REMOVE(&e->fresh, w, served);
 		w->fresh = false;
-		if (w->req->block_ms < 0) {
+		if (w->req->block_ms < 0 || w->answer) {
 			w->got = true;
 			TAILQ_INSERT_TAIL(&e->served, w, served);
 		}
@@ -294,18 +343,21 @@ waiter_timeout(struct engine *e, struct waiter *w)
 	end_wait(e, w);
 }
 
-/* Gives up a wait that has got nothing. */
+/* Gives up the wait; what it has got already it gets all the same, and gives
+ * back itself. */
 void
 waiter_cancel(struct engine *e, struct waiter *w)
 {
 	struct bh_req *req = &w->req->req;
 
-	CHECK(!w->answer);
-	if (w->fresh)
-		TAILQ_REMOVE(&e->fresh, w, served);
+	if (w->answer) {
+		end_wait(e, w);
+		return;
+	}
 	unlink_waiter(e, w);
 	free(w);
 	req->priv.state = NULL;
+	req->priv.kind = ANSWER_PLAIN;
 	answer_error(e, req, BH_E_CANCELED, "the caller went away");
 	req->priv.lsn = 0;
 }

@@ -161,6 +161,7 @@ struct queue {
 	struct nodes ready[PRIORITIES];
 	uint16_t ready_mask;
 	struct nodes delayed;		/* those that are in no line */
+	struct nodes blocked;		/* waiting follow-ups */
 	struct nodes completed;		/* counted by retention, oldest first */
 	struct nodes retained;
 	struct nodes failed;
@@ -170,6 +171,7 @@ struct queue {
 	int64_t count[BH_STATES];
 	int64_t completed_counted;
 	int64_t evicted_at;		/* the turn that evicted counts for */
+	int64_t swept_at;		/* the turn of the last sweep */
 	int evicted;
 	int64_t tat_us;			/* rate by queue */
 	int64_t pass;			/* stride scheduling */
@@ -205,6 +207,7 @@ struct getter {
 	struct heap_item timer;
 	struct bh_get *req;
 	int64_t id;
+	struct getter *same;		/* of the same job */
 	TAILQ_ENTRY(getter) all;
 };
 
@@ -221,6 +224,7 @@ struct engine {
 	struct qopts *qopts;
 	struct clock_time now;
 	bool draining;
+	bool stopping;			/* nothing changes any more */
 	int64_t turn;			/* counts them */
 	uint64_t hash_key[2];
 	struct slab jobs;
@@ -242,10 +246,12 @@ struct engine {
 	struct heap turns;		/* queues with work and waiters */
 	int64_t pass;			/* of the queue served last */
 	bool more;			/* the turn ended before the work */
+	int sweep_left;			/* rows that retention may take now */
 	TAILQ_HEAD(, waiter) waiters;
 	TAILQ_HEAD(, waiter) fresh;	/* not served yet, through served */
 	TAILQ_HEAD(, waiter) served;
 	TAILQ_HEAD(, getter) getters;
+	struct map by_getter;		/* the first of each job */
 	TAILQ_HEAD(, bulk) bulks;
 	struct bodies lru;		/* oldest first */
 	size_t cache_bytes, cache_limit;
@@ -257,7 +263,8 @@ struct engine {
 	struct err refuse;		/* why new work is refused, code 0: not */
 	const struct bh_events *events;
 	void *events_arg;
-	TAILQ_HEAD(, owed) owed;	/* callbacks */
+	TAILQ_HEAD(owed_list, owed) owed;	/* callbacks, not told yet */
+	struct owed_list told;
 };
 
 struct owed {
@@ -265,7 +272,6 @@ struct owed {
 	struct bh_callback cb;
 	struct queue *queue;
 	uint64_t lsn;			/* told once this is durable */
-	bool told;
 	char data[];
 };
 

@@ -81,3 +81,16 @@ unique_free(struct engine *e, struct job *j)
 	map_remove(&e->by_unique, j);
 	job_flag(j, JOB_UNIQUE, false);
 }
+
+void
+unique_give_back(struct engine *e, struct job *from, struct job *to)
+{
+	int64_t until = to->ext->unique_until;
+
+	if (!job_is(from, JOB_UNIQUE) || (until && until <= e->now.wall_ms))
+		return;
+	unique_free(e, from);
+	to->ext->unique = from->ext->unique;
+	map_put(&e->by_unique, to);
+	job_flag(to, JOB_UNIQUE, true);
+}

@@ -99,7 +99,7 @@ why_group(const struct engine *e, const struct job *j, struct bh_why *w)
 {
 	struct group *g = j->ext ? j->ext->group : NULL;
 	struct node *n;
-	struct job *ahead = NULL;
+	struct job *ahead = NULL, *active = NULL;
 
 	(void)e;
 	if (!g || !job_is(j, JOB_INLINE))
@@ -109,12 +109,15 @@ why_group(const struct engine *e, const struct job *j, struct bh_why *w)
 
 		if (o == j)
 			break;
-		if (g->queue->opts.group_order == GROUP_STRICT ||
-		    job_state(o) != BH_DELAYED)
+		if (job_state(o) == BH_ACTIVE)
+			active = active ? active : o;
+		else if (g->queue->opts.group_order == GROUP_STRICT ||
+		    job_state(o) == BH_WAITING)
 			ahead = ahead ? ahead : o;
 	}
-	if (!ahead || (job_state(ahead) == BH_ACTIVE &&
-	    g->running < g->queue->opts.group_concurrency))
+	if (active && g->running >= g->queue->opts.group_concurrency)
+		ahead = active;
+	if (!ahead)
 		return false;
 	w->ahead = ahead->id;
 	say(w, BH_GATE_GROUP, "job %lld of the same group is ahead (%s)",

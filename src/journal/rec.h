@@ -126,7 +126,7 @@ struct jrec {
 };
 
 /* What recovery tells, in this order: next id, queues, jobs by id, leases,
- * callbacks, histories. Strings last until the call returns. */
+ * their bodies, callbacks, histories. Strings last until the call returns. */
 struct jqueue_row {
 	int64_t id;
 	struct bh_bytes name;
@@ -144,6 +144,7 @@ struct jjob_row {
 	int8_t priority;		/* -1 not said */
 	bool wall;
 	int32_t attempt, error_count, stalled;
+	int64_t created_at, started_at;
 	int64_t run_at, line_at, expires_at, finished_at;
 	int64_t unique_until, after;
 	int64_t retain_ms;		/* -1 not said */
@@ -162,6 +163,8 @@ struct jlease_row {
 	struct bh_bytes worker;
 };
 
+struct jbody;
+
 /* A callback row is a bh_callback whose queue string is empty. */
 struct jvisitor {
 	void (*next_id)(void *arg, int64_t id);
@@ -170,6 +173,8 @@ struct jvisitor {
 	void (*lease)(void *arg, const struct jlease_row *row);
 	void (*callback)(void *arg, int64_t queue,
 	    const struct bh_callback *row);
+	/* All of a leased job; the receiver frees it. May be NULL. */
+	void (*body)(void *arg, struct jbody *body);
 	/* This job has lines in its history; may be NULL. */
 	void (*history)(void *arg, int64_t job);
 };

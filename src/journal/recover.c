@@ -5,6 +5,7 @@
 
 #include "base/xalloc.h"
 #include "journal/batch.h"
+#include "journal/body.h"
 #include "journal/db.h"
 
 /* One pass of recovery: each row of a statement goes to a function. */
@@ -131,6 +132,8 @@ on_job(struct pass *p, sqlite3_stmt *s)
 	    .fingerprint = (uint64_t)sqlite3_column_int64(s, 15),
 	    .group = text(s, 16),
 	    .unique = text(s, 17),
+	    .created_at = sqlite3_column_int64(s, 18),
+	    .started_at = sqlite3_column_int64(s, 19),
 	};
 
 	/* What a scan sees for nothing of a tree that is out of order. */
@@ -163,6 +166,20 @@ on_lease(struct pass *p, sqlite3_stmt *s)
 	if (sqlite3_column_int(s, 9) != JSTATE_LIVE)
 		return damaged(p, l.id, "leased, but it has ended");
 	p->v->lease(p->arg, &l);
+	return 0;
+}
+
+static int
+on_body(struct pass *p, sqlite3_stmt *s)
+{
+	struct jbody *b;
+
+	if (!p->v->body)
+		return 0;
+	if (body_row(s, NULL, &b) != SQLITE_OK)
+		return damaged(p, sqlite3_column_int64(s, 0),
+		    "it cannot be read");
+	p->v->body(p->arg, b);
 	return 0;
 }
 
@@ -202,12 +219,15 @@ static const struct {
 	/* Columns in the order of the row, so that each is decoded once. */
 	{"SELECT id, queue, state, priority, attempt, error_count, stalled,"
 	    " wall, run_at, line_at, expires_at, finished_at, unique_until,"
-	    " follows, retain_ms, fingerprint, group_key, unique_key"
+	    " follows, retain_ms, fingerprint, group_key, unique_key,"
+	    " created_at, started_at"
 	    " FROM job NOT INDEXED ORDER BY id", on_job},
 	{"SELECT l.id, l.attempt, l.token, l.handler, l.started_at, l.until,"
 	    " l.worker, j.lease_ms, j.max_stalled, j.state"
 	    " FROM lease AS l LEFT JOIN job AS j ON j.id = l.id ORDER BY l.id",
 	    on_lease},
+	{"SELECT " BODY_COLUMNS " FROM job WHERE id IN (SELECT id FROM lease)",
+	    on_body},
 	{"SELECT id, queue, kind, job, attempt, payload, result, error"
 	    " FROM callback ORDER BY id", on_callback},
 	{"SELECT DISTINCT job FROM error", on_history},

@@ -66,7 +66,7 @@ static const struct row rows[] = {
 	{"on_failed", K_FUNCTION, 1 << BH_ON_FAILED, 0, 0, NULL},
 	{"on_stalled", K_FUNCTION, 1 << BH_ON_STALLED, 0, 0, NULL},
 	{"concurrency", K_INT, AT(concurrency), 1, 100000, NULL},
-	{"attempts", K_INT, AT(attempts), 1, 1000000, NULL},
+	{"attempts", K_INT, AT(attempts), 1, 65535, NULL},
 	{"backoff", K_TABLE, 0, 0, 0, backoff_rows},
 	{"rate", K_TABLE, 0, 0, 0, rate_rows},
 	{"timeout", K_SPAN, AT(timeout_ms), 1, 0, NULL},
@@ -79,7 +79,7 @@ static const struct row rows[] = {
 	{"dead_letter", K_QUEUE, AT(dead_letter), 0, 0, NULL},
 	{"retention", K_TABLE, 0, 0, 0, retention_rows},
 	{"lease", K_SPAN, AT(lease_ms), 1, 0, NULL},
-	{"max_stalled", K_INT, AT(max_stalled), 0, 1000000, NULL},
+	{"max_stalled", K_INT, AT(max_stalled), 0, 65534, NULL},
 	{0},
 };
 
