@@ -45,7 +45,10 @@ on_wake(struct ev_loop *ev UNUSED, ev_async *w UNUSED, int what UNUSED)
 	/* The turn that follows is all that was asked for. */
 }
 
-/* Of the highest priority: it runs before every other callback. */
+/* It runs before every other callback but libev's own, which takes wakes off
+ * their pipe with EV_MAXPRI: a wake that comes after that is for the next
+ * iteration, one that came before is seen here. The other way round a wake
+ * between the two would be lost. */
 static void
 on_woken(struct ev_loop *ev UNUSED, ev_check *w, int what UNUSED)
 {
@@ -82,7 +85,7 @@ loop_new(void)
 	ev_async_init(&l->wake, on_wake);
 	ev_async_start(l->ev, &l->wake);
 	ev_check_init(&l->woken, on_woken);
-	ev_set_priority(&l->woken, EV_MAXPRI);
+	ev_set_priority(&l->woken, EV_MAXPRI - 1);
 	l->woken.data = l;
 	ev_check_start(l->ev, &l->woken);
 	ev_io_init(&l->timer, on_timer, fd, EV_READ);

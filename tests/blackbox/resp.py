@@ -81,7 +81,8 @@ class Client:
 
     def __init__(self, address, proto=3, timeout=60):
         self.address = address
-        self.buf = b""
+        self.buf = bytearray()
+        self.pos = 0            # of what has not been read yet
         family = socket.AF_INET if isinstance(address, tuple) \
             else socket.AF_UNIX
         self.sock = socket.socket(family, socket.SOCK_STREAM)
@@ -113,6 +114,10 @@ class Client:
             raise Closed(str(e)) from e
 
     def _fill(self):
+        # What was read is dropped now and not at each answer: that would
+        # copy a large buffer once for each small string in it.
+        del self.buf[:self.pos]
+        self.pos = 0
         try:
             more = self.sock.recv(262144)
         except ConnectionResetError as e:
@@ -123,22 +128,18 @@ class Client:
 
     def read_line(self):
         while True:
-            i = self.buf.find(b"\r\n")
+            i = self.buf.find(b"\r\n", self.pos)
             if i >= 0:
-                line, self.buf = self.buf[:i], self.buf[i + 2:]
+                line = bytes(self.buf[self.pos:i])
+                self.pos = i + 2
                 return line
             self._fill()
 
     def read_bytes(self, n):
-        parts, have = [self.buf], len(self.buf)
-        while have < n:
-            self.buf = b""
+        while len(self.buf) - self.pos < n:
             self._fill()
-            parts.append(self.buf)
-            have += len(self.buf)
-        whole = b"".join(parts)
-        self.buf = whole[n:]
-        return whole[:n]
+        self.pos += n
+        return bytes(self.buf[self.pos - n:self.pos])
 
     # Answers.
 
