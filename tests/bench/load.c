@@ -344,7 +344,7 @@ field_text(const char *reply, size_t len, const char *name, char ret[32])
 	const char *at = memmem(reply, len, key, n);
 
 	at = at ? memchr(at + n, '\n', len - (size_t)(at + n - reply)) : NULL;
-	if (!at || sscanf(at + 1, "%31[0-9]", ret) != 1)
+	if (!at || sscanf(at + 1, "%31[^\r]", ret) != 1)
 		fail("no field %s in the reply", name);
 }
 
