@@ -86,7 +86,7 @@ int
 journalfix_teardown(void **state)
 {
 	static const char *const names[] = {"bellhop.db", "bellhop.db-wal",
-	    "bellhop.db-shm", "bellhop.lock", NULL};
+	    "bellhop.db-shm", "bellhop.lock", "bellhop.spare", NULL};
 	struct journalfix *f = *state;
 	char path[128];
 	int i;

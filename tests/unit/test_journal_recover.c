@@ -189,6 +189,8 @@ test_every_field_of_a_job(void **state)
 	r.u.set.run_at = 20;
 	r.u.set.line_at = 21;
 	r.u.set.unique_until = 22;
+	r.u.set.expires_at = 23;
+	r.u.set.started_at = 24;
 	r.u.set.after = 4;
 	r.u.set.attempt = 6;
 	r.u.set.error_count = 7;
@@ -207,7 +209,9 @@ test_every_field_of_a_job(void **state)
 	assert_int_equal(j->stalled, 8);
 	assert_int_equal(j->run_at, 20);
 	assert_int_equal(j->line_at, 21);
-	assert_int_equal(j->expires_at, 3);
+	assert_int_equal(j->expires_at, 23);
+	assert_int_equal(j->created_at, 1);
+	assert_int_equal(j->started_at, 24);
 	assert_int_equal(j->finished_at, 0);
 	assert_int_equal(j->unique_until, 22);
 	assert_int_equal(j->after, 4);
