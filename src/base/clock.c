@@ -38,15 +38,32 @@ test_offset(void)
 	return ms;
 }
 
+/* The distance between the clocks in whole ms, so that both tick together:
+ * what waited 400 ms by mono has waited 400 ms by wall too, and not 399. It
+ * follows the wall clock once that is off by more than the rounding. */
+static int64_t
+offset_ms(int64_t offset_us)
+{
+	static _Thread_local int64_t last;
+	int64_t off = offset_us - last * 1000;
+
+	if (off < -1000 || off > 2000)
+		last = offset_us / 1000;
+	return last;
+}
+
 struct clock_time
 clock_now(void)
 {
 	struct clock_time t;
+	int64_t mono_us, wall_us;
 
 	if (clock_source)
 		return clock_source();
-	t.wall_ms = read_us(CLOCK_REALTIME) / 1000 + test_offset();
-	t.mono_ms = read_us(CLOCK_BOOTTIME) / 1000;
+	mono_us = read_us(CLOCK_BOOTTIME);
+	wall_us = read_us(CLOCK_REALTIME) + test_offset() * 1000;
+	t.mono_ms = mono_us / 1000;
+	t.wall_ms = t.mono_ms + offset_ms(wall_us - mono_us);
 	return t;
 }
 
