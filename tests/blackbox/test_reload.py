@@ -158,7 +158,7 @@ def test_a_broken_script_keeps_the_old_version(make):
 ], ids=["perform", "queue", "noqueue", "notable", "error", "unknown",
         "weight", "timeout", "backoff", "endless", "memory"])
 def test_refused_scripts(make, source, cause):
-    d = make({"script_cpu": "300ms"}, start=False)
+    d = make({"script_cpu": "2s"}, start=False)
     d.write_script("w.lua", source)
     d.start()
     r = d.reload()
