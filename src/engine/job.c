@@ -262,8 +262,8 @@ job_move(struct engine *e, struct job *j, enum bh_job_state to, int64_t at)
 	job_enter(e, j, to, at);
 }
 
-void
-job_redelay(struct engine *e, struct job *j, bool wall, int64_t at)
+static void
+leave_line(struct engine *e, struct job *j)
 {
 	leave(e, j);
 	if (job_is(j, JOB_INLINE)) {
@@ -273,8 +273,21 @@ job_redelay(struct engine *e, struct job *j, bool wall, int64_t at)
 		job_flag(j, JOB_INLINE, false);
 		group_refresh(e, g, false);
 	}
+}
+
+void
+job_redelay(struct engine *e, struct job *j, bool wall, int64_t at)
+{
+	leave_line(e, j);
 	job_flag(j, JOB_WALL, wall);
 	job_enter(e, j, BH_DELAYED, at);
+}
+
+void
+job_requeue(struct engine *e, struct job *j)
+{
+	leave_line(e, j);
+	job_enter(e, j, BH_WAITING, 0);
 }
 
 void

@@ -255,7 +255,7 @@ pair_up(struct engine *e, const struct load *l)
 }
 
 static void
-enter_live(struct engine *e, struct job *j, bool started)
+enter_live(struct engine *e, struct job *j, bool started, int64_t line_at)
 {
 	bool wall = job_is(j, JOB_WALL);
 
@@ -272,8 +272,10 @@ enter_live(struct engine *e, struct job *j, bool started)
 		job_flag(j, JOB_WALL, false);
 		job_enter(e, j, BH_WAITING, 0);
 	} else {
-		/* After an error or a snooze it still holds its line. */
-		if (j->ext && j->ext->group && started)
+		/* After an error or a snooze it still holds its line, which
+		 * it has not joined yet when that is ahead. */
+		if (j->ext && j->ext->group && started &&
+		    line_at <= e->now.wall_ms)
 			group_join(e, j);
 		job_enter(e, j, BH_DELAYED, wall ? j->run_at
 		    : e->now.mono_ms + j->run_at - e->now.wall_ms);
@@ -346,7 +348,8 @@ engine_load(struct engine *e, struct err *err)
 			e->now.wall_ms = l.newest;
 		enter_holds(e);
 		for (i = 0; i < l.nlive; i++)
-			enter_live(e, l.live[i].job, l.live[i].started);
+			enter_live(e, l.live[i].job, l.live[i].started,
+			    l.live[i].key);
 		for (i = 0; i < l.nended; i++)
 			enter_ended(e, l.ended[i].job);
 		free_handlers(e);

@@ -30,6 +30,8 @@ void job_move(struct engine *e, struct job *j, enum bh_job_state to,
     int64_t at);
 /* A waiting or delayed job waits anew, until at; it loses its place in line. */
 void job_redelay(struct engine *e, struct job *j, bool wall, int64_t at);
+/* The same without a delay: it goes to the end of its line. */
+void job_requeue(struct engine *e, struct job *j);
 /* To the front of the waiting line, for a start that was given back. */
 void job_move_front(struct engine *e, struct job *j);
 /* Out of memory. */

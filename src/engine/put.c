@@ -151,10 +151,8 @@ replace(struct engine *e, struct job *j, const struct bh_put *r)
 
 		job_redelay(e, j, wall, wall ? r->opts.at
 		    : e->now.mono_ms + r->opts.delay_ms);
-	} else if (job_state(j) == BH_DELAYED) {
-		job_move(e, j, BH_WAITING, 0);
-	} else if (j->ext->expires_at) {
-		heap_set(&e->mono, &j->node.timer, put_expiry(e, j));
+	} else {
+		job_requeue(e, j);
 	}
 	job_write(e, j, JR_JOB_SET, j->ext->group ? j->run_at : 0);
 }
