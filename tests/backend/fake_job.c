@@ -140,9 +140,24 @@ fake_job_new(struct fake *f, struct fake_queue *q, struct bh_bytes payload,
 	return j;
 }
 
+/* A follow-up that ends before its turn lends the key back. */
+static void
+key_drop(struct fake *f, struct fake_job *j)
+{
+	struct fake_job *first = j->follows ? fake_job_find(f, j->follows)
+					    : NULL;
+
+	if (j->has_key && first && first->state != BH_COMPLETED &&
+	    first->state != BH_FAILED)
+		first->has_key = true;
+	j->has_key = false;
+	j->follows = 0;
+}
+
 void
 fake_job_free(struct fake *f, struct fake_job *j)
 {
+	key_drop(f, j);
 	TAILQ_REMOVE(&f->jobs, j, link);
 	fake_clear(&j->opts.group);
 	fake_clear(&j->opts.unique);
@@ -239,9 +254,8 @@ job_end(struct fake *f, struct fake_job *j, enum bh_job_state state)
 {
 	lease_drop(j);
 	j->state = state;
-	j->has_key = false;
+	key_drop(f, j);
 	j->seq = 0;
-	j->follows = 0;
 	j->expires_mono = 0;
 	j->finished_at = f->wall;
 	j->finished_mono = f->mono;

@@ -79,6 +79,7 @@ put_replace(struct fake *f, struct fake_job *j, struct bh_bytes payload,
 	fake_set(&j->payload, payload);
 	if (o->unique_ttl_ms >= 0)
 		j->key_mono = f->mono + o->unique_ttl_ms;
+	j->seq = 0;			/* its time is new */
 	fake_job_schedule(f, j, o);
 }
 
@@ -293,6 +294,8 @@ exec_get(struct fake *f, struct bh_req *req)
 		return exec_why(f, r);
 	r->job = NULL;
 	if (!req->priv.waits) {
+		if (!j && r->wait_ms >= 0)
+			return answer_no_job(f, req);
 		req->priv.waits = 1;
 		req->priv.lsn = (uint64_t)deadline(f, r->wait_ms);
 	}

@@ -234,6 +234,12 @@ suite_crash(struct suite_env *t, int64_t down_ms)
 	reopen_with(t, t->backend->crash, down_ms);
 }
 
+void
+suite_crash_now(struct suite_env *t)
+{
+	reopen_with(t, t->backend->crash, 0);
+}
+
 static void
 dir_make(char *dir, size_t size)
 {
@@ -349,7 +355,7 @@ static const struct suite_case *const suite_themes[] = {
 	suite_unique_cases, suite_group_cases, suite_gate_cases,
 	suite_share_cases, suite_keep_cases, suite_failed_cases,
 	suite_read_cases, suite_alter_cases, suite_callback_cases,
-	suite_reopen_cases, suite_storm_cases,
+	suite_reopen_cases, suite_recover_cases, suite_storm_cases,
 };
 
 static bool

@@ -151,6 +151,7 @@ extern const struct suite_case suite_read_cases[];
 extern const struct suite_case suite_alter_cases[];
 extern const struct suite_case suite_callback_cases[];
 extern const struct suite_case suite_reopen_cases[];
+extern const struct suite_case suite_recover_cases[];
 extern const struct suite_case suite_storm_cases[];
 
 /* Runs everything that the backend can; argv[1] is a pattern of case names.
@@ -176,6 +177,8 @@ void suite_jump(struct suite_env *t, int64_t ms);
 /* Closes and opens again, down for so long, with a new monotonic clock. */
 void suite_reopen(struct suite_env *t, int64_t down_ms);
 void suite_crash(struct suite_env *t, int64_t down_ms);
+/* Crashes with all that is under way, and is back at once. */
+void suite_crash_now(struct suite_env *t);
 
 /* Turns until the call is answered; fails the test when it is not. */
 void call_wait(struct call *c);

@@ -138,6 +138,84 @@ update_changes_nothing_else(void **state)
 	expect_same_job(after, before);
 }
 
+/* In the turn of the update. */
+static void
+expect_updated(struct suite_env *t, const char *payload, bool handler)
+{
+	int64_t id = put(t, "q", "old");
+	struct call *u, *c;
+
+	if (handler)
+		put_filler(t);
+	u = ask_alter(t, id, BH_JOB_UPDATE, payload);
+	c = ask_reserve(t, &(struct want){.queue = "q", .handler = handler});
+	call_ok(c);
+	call_ok(u);
+	assert_int_equal(c->njobs, 1);
+	assert_int_equal(c->jobs->id, id);
+	expect_bytes(c->jobs->payload, payload);
+	finish_done(t, c->jobs, NULL);
+	expect_bytes(get_job(t, id)->payload, payload);
+}
+
+static void
+update_is_seen_by_whoever_comes_at_once(void **state)
+{
+	struct suite_env *t = *state;
+	static char big[30001];
+
+	memset(big, 'n', sizeof(big) - 1);
+	expect_updated(t, "new", false);
+	expect_updated(t, "new", true);
+	/* More than a small cache may hold. */
+	expect_updated(t, big, false);
+	expect_updated(t, big, true);
+}
+
+static void
+update_of_two_times_leaves_the_second(void **state)
+{
+	struct suite_env *t = *state;
+	int64_t id = put(t, "q", "old");
+	struct call *a, *b, *c;
+
+	put_filler(t);
+	a = ask_alter(t, id, BH_JOB_UPDATE, "first");
+	b = ask_alter(t, id, BH_JOB_UPDATE, "second");
+	c = ask_reserve(t, &(struct want){.queue = "q", .handler = true});
+	call_ok(c);
+	call_ok(a);
+	call_ok(b);
+	assert_int_equal(c->njobs, 1);
+	expect_bytes(c->jobs->payload, "second");
+}
+
+static void
+cancel_of_a_job_of_next_month_leaves_a_dead_letter(void **state)
+{
+	struct suite_env *t = *state;
+	struct queue_opts q = queue_none();
+	struct bh_job_opts o = opts_none();
+	struct bh_job *dead;
+	int64_t id;
+
+	snprintf(q.dead_letter, sizeof(q.dead_letter), "%s", "morgue");
+	set_options(t, "q", &q);
+	o.at = t->wall + SUITE_MONTH_MS;
+	id = put_with(t, "q", "the payload", &o);
+	put_filler(t);
+	call_ok(ask_alter(t, id, BH_JOB_CANCEL, "not needed"));
+	expect_state(t, id, BH_FAILED);
+	expect_prefix(get_job(t, id)->error, "cancelled");
+	dead = take(t, "morgue");
+	assert_non_null(dead);
+	expect_bytes(dead->payload, "the payload");
+	suite_jump(t, SUITE_MONTH_MS);
+	expect_state(t, id, BH_FAILED);
+	take_none(t, "q");
+	assert_int_equal(stats(t, "q")->count[BH_DELAYED], 0);
+}
+
 static void
 cancel_ends_a_job_that_does_not_run(void **state)
 {
@@ -345,6 +423,9 @@ const struct suite_case suite_alter_cases[] = {
 	CASE(update_changes_the_payload),
 	CASE(update_changes_a_delayed_job),
 	CASE(update_changes_nothing_else),
+	CASE(update_is_seen_by_whoever_comes_at_once),
+	CASE(update_of_two_times_leaves_the_second),
+	CASE(cancel_of_a_job_of_next_month_leaves_a_dead_letter),
 	CASE(cancel_ends_a_job_that_does_not_run),
 	CASE(cancel_ends_a_job_that_a_worker_holds),
 	CASE(cancel_asks_a_handler_to_stop),

@@ -108,6 +108,37 @@ release_gives_the_start_back(void **state)
 	assert_int_equal(take_id(t, "q", id)->attempt, 1);
 }
 
+/* Three are taken and given back in order, ms apart; a fourth has come in
+ * meanwhile. */
+static void
+expect_given_back_in_order(struct suite_env *t, int64_t ms)
+{
+	struct call *c;
+	int64_t fourth;
+
+	put_count(t, "q", 3, NULL);
+	c = ask_reserve(t, &(struct want){.queue = "q", .count = 3});
+	call_ok(c);
+	assert_int_equal(c->njobs, 3);
+	fourth = put(t, "q", "x");
+	for (int i = 0; i < 3; i++) {
+		suite_pass(t, ms);
+		finish_release(t, &c->jobs[i], -1);
+	}
+	for (int i = 0; i < 3; i++)
+		finish_done(t, take_id(t, "q", c->jobs[i].id), NULL);
+	finish_done(t, take_id(t, "q", fourth), NULL);
+}
+
+static void
+release_keeps_the_order(void **state)
+{
+	struct suite_env *t = *state;
+
+	expect_given_back_in_order(t, 0);
+	expect_given_back_in_order(t, 10);
+}
+
 static void
 release_can_delay(void **state)
 {
@@ -232,6 +263,7 @@ const struct suite_case suite_finish_cases[] = {
 	CASE(an_error_delays_the_job),
 	CASE(an_error_without_delay_is_tried_at_once),
 	CASE(release_gives_the_start_back),
+	CASE(release_keeps_the_order),
 	CASE(release_can_delay),
 	CASE(attempt_counts_starts_and_error_count_errors),
 	CASE(finish_refuses_other_tokens),

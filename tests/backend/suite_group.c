@@ -322,6 +322,26 @@ why_names_the_job_of_the_group_that_is_ahead(void **state)
 }
 
 static void
+why_names_a_waiting_job_of_the_group_that_is_ahead(void **state)
+{
+	struct suite_env *t = *state;
+	struct bh_why *w;
+	int64_t ids[3];
+
+	set_groups(t, 2, GROUP_STRICT);
+	put_groups(t, "AAA", ids);
+	take_id(t, "q", ids[0]);
+	assert_int_equal(why(t, ids[1])->gate, BH_GATE_NONE);
+	w = why(t, ids[2]);
+	assert_int_equal(w->gate, BH_GATE_GROUP);
+	assert_int_equal(w->ahead, ids[1]);
+	take_id(t, "q", ids[1]);
+	w = why(t, ids[2]);
+	assert_int_equal(w->gate, BH_GATE_GROUP);
+	assert_true(w->ahead == ids[0] || w->ahead == ids[1]);
+}
+
+static void
 many_groups_all_get_done(void **state)
 {
 	struct suite_env *t = *state;
@@ -365,6 +385,7 @@ const struct suite_case suite_group_cases[] = {
 	CASE(a_retried_failure_joins_at_the_end),
 	CASE(a_delayed_job_joins_when_it_is_due),
 	CASE(why_names_the_job_of_the_group_that_is_ahead),
+	CASE(why_names_a_waiting_job_of_the_group_that_is_ahead),
 	CASE(many_groups_all_get_done),
 	{0},
 };

@@ -2,6 +2,9 @@
 /* Cases: what is kept of jobs that have ended. */
 #include "suite.h"
 
+/* Rows that a sweep may take in a turn. */
+#define SWEEP_SLICE 500
+
 static int64_t
 put_retain(struct suite_env *t, const char *queue, int64_t retain_ms)
 {
@@ -71,6 +74,52 @@ retention_forgets_completed_jobs_by_age(void **state)
 	suite_pass(t, SUITE_SWEEP_MS);
 	expect_gone(t, id);
 	assert_int_equal(stats(t, "q")->count[BH_COMPLETED], 0);
+}
+
+/* Failed jobs in two queues, together so many. */
+static int64_t
+count_failed(struct suite_env *t)
+{
+	return stats(t, "q")->count[BH_FAILED] +
+	    stats(t, "p")->count[BH_FAILED];
+}
+
+static void
+fail_all(struct suite_env *t, const char *queue, size_t n)
+{
+	struct call *c, *last = NULL;
+
+	put_count(t, queue, n, NULL);
+	c = ask_reserve(t, &(struct want){.queue = queue,
+	    .count = (uint32_t)n});
+	call_ok(c);
+	assert_int_equal(c->njobs, n);
+	for (size_t i = 0; i < n; i++)
+		last = ask_finish(t, c->jobs[i].id, c->jobs[i].token, BH_FAIL,
+		    "no", -1, true);
+	call_ok(last);
+}
+
+static void
+retention_sweeps_many_jobs_in_slices(void **state)
+{
+	struct suite_env *t = *state;
+	struct queue_opts o = queue_none();
+
+	o.retain_failed_ms = 60000;
+	o.retain_failed_count = 100000;
+	set_options(t, "q", &o);
+	add_options(t, "p", &o);
+	fail_all(t, "q", 2500);
+	fail_all(t, "p", 2500);
+	suite_settle(t);
+	assert_int_equal(count_failed(t), 5000);
+	t->mono += 60000;
+	t->wall += 60000;
+	suite_turn(t);
+	assert_true(count_failed(t) >= 5000 - SWEEP_SLICE - 1);
+	suite_pass(t, SUITE_SWEEP_MS);
+	assert_int_equal(count_failed(t), 0);
 }
 
 static void
@@ -206,6 +255,7 @@ const struct suite_case suite_keep_cases[] = {
 	CASE(retention_counts_completed_jobs),
 	CASE(retention_of_none_still_answers_those_who_wait),
 	CASE(retention_forgets_completed_jobs_by_age),
+	CASE_STORAGE(retention_sweeps_many_jobs_in_slices),
 	CASE(retention_by_default_is_a_day_and_a_month),
 	CASE(retention_counts_failed_jobs),
 	CASE(retention_forgets_failed_jobs_by_age),

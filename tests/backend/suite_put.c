@@ -528,6 +528,48 @@ cancel_loses_no_job_whatever_it_meets(void **state)
 	assert_int_equal(take_id(t, "q", id)->attempt, 1);
 }
 
+/* A parked caller is served in the middle of a turn, because another one asks,
+ * and goes away in that turn. */
+static void
+cancel_when_served(struct suite_env *t, const char *asked, uint32_t count,
+    bool handler)
+{
+	struct call *a = ask_reserve(t, &(struct want){.queue = "q",
+	    .wait = true, .count = count, .handler = handler}), *b, *p;
+
+	assert_false(call_answered(a));
+	p = ask_put(t, "q", "x", NULL);
+	b = ask_reserve(t, &(struct want){.queue = asked});
+	call_cancel(a);
+	assert_int_equal(a->answers, 0);
+	call_ok(p);
+	call_ok(b);
+	call_wait(a);
+	assert_true(a->status == BH_OK || a->status == BH_E_CANCELED);
+	assert_true(a->njobs + b->njobs <= 1);
+	if (a->njobs)
+		finish_release(t, a->jobs, -1);
+	if (b->njobs)
+		finish_release(t, b->jobs, -1);
+	finish_done(t, take_id(t, "q", p->ids[0]), NULL);
+	assert_int_equal(get_job(t, p->ids[0])->attempt, 1);
+}
+
+static void
+cancel_of_a_caller_that_was_just_served(void **state)
+{
+	struct suite_env *t = *state;
+
+	cancel_when_served(t, "q", 1, false);
+	cancel_when_served(t, "other", 1, false);
+	cancel_when_served(t, "q", 1, true);
+	cancel_when_served(t, "other", 1, true);
+	/* It has room for one more. */
+	cancel_when_served(t, "q", 2, false);
+	cancel_when_served(t, "other", 2, false);
+	cancel_when_served(t, "q", 2, true);
+}
+
 static void
 budget_is_shared_by_reservations(void **state)
 {
@@ -650,6 +692,7 @@ const struct suite_case suite_reserve_cases[] = {
 	CASE(a_parked_reserve_can_be_cancelled),
 	CASE(a_reserve_can_be_cancelled_in_its_own_turn),
 	CASE(cancel_loses_no_job_whatever_it_meets),
+	CASE(cancel_of_a_caller_that_was_just_served),
 	CASE(budget_is_shared_by_reservations),
 	CASE(an_empty_budget_takes_nothing),
 	CASE(drain_hands_out_nothing_more),

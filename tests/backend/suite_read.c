@@ -90,6 +90,53 @@ wait_answers_for_a_job_that_is_not_kept(void **state)
 }
 
 static void
+wait_knows_no_unknown_job(void **state)
+{
+	struct suite_env *t = *state;
+	struct call *c = ask_get(t, 999999, 60000);
+
+	assert_true(call_answered(c));
+	assert_int_equal(c->status, BH_E_NOTFOUND);
+	c = ask_get(t, 1, 0);
+	assert_true(call_answered(c));
+	assert_int_equal(c->status, BH_E_NOTFOUND);
+}
+
+static void
+expect_wait_with_errors(struct suite_env *t, const struct bh_job_opts *o)
+{
+	int64_t id = put_with(t, "q", "x", o);
+	struct call *c = ask_get(t, id, 0);
+
+	finish_fail(t, take_id(t, "q", id), "the first try", 0);
+	finish_fail(t, take_id(t, "q", id), "the second", 0);
+	assert_false(call_answered(c));
+	finish_done(t, take_id(t, "q", id), "42");
+	call_ok(c);
+	assert_non_null(c->jobs);
+	assert_int_equal(c->jobs->state, BH_COMPLETED);
+	expect_bytes(c->jobs->result, "42");
+	assert_int_equal(c->jobs->error_count, 2);
+	assert_int_equal(c->jobs->nerrors, 2);
+	expect_bytes(c->jobs->errors[0].message, "the first try");
+	assert_int_equal(c->jobs->errors[1].attempt, 2);
+	expect_bytes(c->jobs->errors[1].message, "the second");
+}
+
+static void
+wait_tells_the_errors_before_the_success(void **state)
+{
+	struct suite_env *t = *state;
+	struct bh_job_opts o = opts_none();
+
+	expect_wait_with_errors(t, NULL);
+	o.retain_ms = 0;
+	expect_wait_with_errors(t, &o);
+	suite_pass(t, SUITE_SWEEP_MS);
+	assert_int_equal(stats(t, "q")->count[BH_COMPLETED], 1);
+}
+
+static void
 wait_gives_up_in_time(void **state)
 {
 	struct suite_env *t = *state;
@@ -170,6 +217,33 @@ list_pages_both_ways(void **state)
 		put_ids[i] = put_with(t, "q", "x", &o);
 		put(t, "other", "x");
 	}
+	assert_int_equal(list_all(t, l, ids, 30), 25);
+	for (int i = 0; i < 25; i++)
+		assert_int_equal(ids[i], put_ids[i]);
+	l.reverse = true;
+	assert_int_equal(list_all(t, l, ids, 30), 25);
+	for (int i = 0; i < 25; i++)
+		assert_int_equal(ids[i], put_ids[24 - i]);
+	l.count = 25;
+	assert_int_equal(list_all(t, l, ids, 30), 25);
+}
+
+static void
+list_pages_active_jobs_both_ways(void **state)
+{
+	struct suite_env *t = *state;
+	struct bh_list l = {.queue = bytes("q"), .state = BH_ACTIVE,
+	    .count = 7};
+	int64_t put_ids[25], ids[30];
+
+	for (int i = 0; i < 25; i++) {
+		struct bh_job_opts o = opts_none();
+
+		o.priority = (int8_t)(9 - i % 10);
+		put_ids[i] = put_with(t, "q", "x", &o);
+	}
+	for (int i = 0; i < 25; i++)
+		assert_non_null(i % 2 ? take(t, "q") : take_handler(t, "q"));
 	assert_int_equal(list_all(t, l, ids, 30), 25);
 	for (int i = 0; i < 25; i++)
 		assert_int_equal(ids[i], put_ids[i]);
@@ -347,10 +421,13 @@ const struct suite_case suite_read_cases[] = {
 	CASE(wait_answers_when_the_job_is_completed),
 	CASE(wait_answers_when_the_job_is_failed),
 	CASE(wait_answers_for_a_job_that_is_not_kept),
+	CASE(wait_knows_no_unknown_job),
+	CASE(wait_tells_the_errors_before_the_success),
 	CASE(wait_gives_up_in_time),
 	CASE(wait_for_a_job_that_is_removed_ends),
 	CASE(a_wait_can_be_cancelled),
 	CASE(list_pages_both_ways),
+	CASE(list_pages_active_jobs_both_ways),
 	CASE(list_knows_every_state),
 	CASE(list_shows_whole_jobs),
 	CASE(list_of_an_unused_queue_is_empty),

@@ -271,6 +271,64 @@ replace_may_make_it_wait_or_run(void **state)
 	expect_bytes(take_id(t, "q", id)->payload, "third");
 }
 
+static int64_t
+replace_expiring(struct suite_env *t, const char *payload, int64_t ms)
+{
+	struct bh_job_opts o = opts_none();
+
+	o.unique = bytes("k");
+	o.unique_mode = BH_UNIQUE_REPLACE;
+	o.expires_ms = ms;
+	return put_with(t, "q", payload, &o);
+}
+
+static void
+replace_moves_the_expiry(void **state)
+{
+	struct suite_env *t = *state;
+	int64_t id = replace_expiring(t, "first", 1000);
+
+	suite_pass(t, 500);
+	assert_int_equal(replace_expiring(t, "second", 2000), id);
+	assert_int_equal(get_job(t, id)->expires_at, t->wall + 2000);
+	suite_pass(t, 1999);
+	expect_state(t, id, BH_WAITING);
+	assert_int_equal(replace_expiring(t, "third", 100), id);
+	suite_pass(t, 99);
+	expect_state(t, id, BH_WAITING);
+	suite_pass(t, 1);
+	expect_state(t, id, BH_FAILED);
+	expect_bytes(get_job(t, id)->error, "expired");
+}
+
+static void
+replace_gives_an_expiry(void **state)
+{
+	struct suite_env *t = *state;
+	int64_t id = put_new(t, "q", "first");
+
+	assert_int_equal(replace_expiring(t, "second", 1000), id);
+	suite_pass(t, 999);
+	expect_state(t, id, BH_WAITING);
+	suite_pass(t, 1);
+	expect_state(t, id, BH_FAILED);
+}
+
+static void
+replace_goes_to_the_end_of_the_line(void **state)
+{
+	struct suite_env *t = *state;
+	int64_t first = put_new(t, "q", "first"), second, got;
+
+	suite_pass(t, 10);
+	second = put(t, "q", "second");
+	suite_pass(t, 10);
+	put_unique(t, "q", "third", BH_UNIQUE_REPLACE, &got);
+	assert_int_equal(got, first);
+	take_id(t, "q", second);
+	take_id(t, "q", first);
+}
+
 static void
 replace_keeps_an_active_job(void **state)
 {
@@ -367,6 +425,54 @@ follow_has_its_turn_when_the_first_is_removed(void **state)
 	take_id(t, "q", next);
 }
 
+/* An active job and the one that follows it; the active one is returned. */
+static struct bh_job *
+start_and_follow(struct suite_env *t, int64_t *next)
+{
+	struct bh_job *j = take_id(t, "q", put_new(t, "q", "first"));
+
+	put_unique(t, "q", "second", BH_UNIQUE_FOLLOW, next);
+	assert_true(*next != j->id);
+	return j;
+}
+
+static void
+a_follow_up_that_is_purged_gives_the_key_back(void **state)
+{
+	struct suite_env *t = *state;
+	struct bh_job *j;
+	int64_t next, third;
+
+	j = start_and_follow(t, &next);
+	third = put(t, "q", "third");
+	assert_int_equal(queue_purge(t, "q", BH_WAITING, 0), 2);
+	expect_gone(t, next);
+	expect_gone(t, third);
+	expect_duplicate(t, "q", "fourth", BH_UNIQUE_KEEP, j->id);
+	finish_done(t, j, NULL);
+	take_none(t, "q");
+	assert_true(put_new(t, "q", "fifth") > third);
+}
+
+static void
+a_follow_up_that_is_removed_gives_the_key_back(void **state)
+{
+	struct suite_env *t = *state;
+	struct bh_job *j;
+	int64_t next, last;
+
+	j = start_and_follow(t, &next);
+	alter_ok(t, next, BH_JOB_REMOVE);
+	expect_duplicate(t, "q", "third", BH_UNIQUE_KEEP, j->id);
+	put_unique(t, "q", "fourth", BH_UNIQUE_FOLLOW, &last);
+	assert_true(last > next);
+	alter_ok(t, last, BH_JOB_CANCEL);
+	expect_duplicate(t, "q", "fifth", BH_UNIQUE_KEEP, j->id);
+	finish_done(t, j, NULL);
+	take_none(t, "q");
+	put_new(t, "q", "sixth");
+}
+
 static void
 retry_conflicts_with_a_key_held_by_another(void **state)
 {
@@ -400,12 +506,17 @@ const struct suite_case suite_unique_cases[] = {
 	CASE(replace_changes_the_waiting_job),
 	CASE(replace_restarts_the_delay),
 	CASE(replace_may_make_it_wait_or_run),
+	CASE(replace_moves_the_expiry),
+	CASE(replace_gives_an_expiry),
+	CASE(replace_goes_to_the_end_of_the_line),
 	CASE(replace_keeps_an_active_job),
 	CASE(follow_changes_the_waiting_job),
 	CASE(follow_waits_for_the_active_job),
 	CASE(follow_waits_through_retries),
 	CASE(follow_wakes_a_parked_reserve),
 	CASE(follow_has_its_turn_when_the_first_is_removed),
+	CASE(a_follow_up_that_is_purged_gives_the_key_back),
+	CASE(a_follow_up_that_is_removed_gives_the_key_back),
 	CASE(retry_conflicts_with_a_key_held_by_another),
 	{0},
 };
