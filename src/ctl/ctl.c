@@ -515,8 +515,12 @@ dispatch(struct ctl *ctl, int argc, char **argv)
 	}
 	ctl->cmd = find_command(argc, argv, &words);
 	if (!ctl->cmd) {
-		family = argc > 1 && (strcmp(argv[0], "script") == 0 ||
-		    strcmp(argv[0], "token") == 0);
+		family = strcmp(argv[0], "script") == 0 ||
+		    strcmp(argv[0], "token") == 0;
+		if (family && argc == 1)
+			return ctl_usage(ctl, "%s: which command? %s", argv[0],
+			    *argv[0] == 's' ? "list, check or run" :
+			    "add, list or remove");
 		return ctl_usage(ctl, "there is no command \"%s%s%s\"",
 		    argv[0], family ? " " : "", family ? argv[1] : "");
 	}

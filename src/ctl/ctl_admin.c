@@ -170,10 +170,15 @@ ctl_status(struct ctl *ctl, int argc, char **argv)
 	struct buf sentence = BUF_INIT;
 	struct survey s = {0};
 	int n, status = CTL_FAILED;
+	bool working;
 
 	if (ctl_parse(ctl, argc, argv, NULL, 0, 0, 0, &n) != 0)
 		return CTL_USAGE;
-	if (survey_scripts(ctl, &s) == 0 && survey_queues(ctl, &s) == 0) {
+	/* While commits fail, answers about queues wait for the disk. */
+	v = ctl_ask(ctl, "BELLHOP", "STATUS", NULL);
+	working = v && value_int(v, "accepting", 1);
+	if (v && survey_scripts(ctl, &s) == 0 &&
+	    (!working || survey_queues(ctl, &s) == 0)) {
 		survey_places(ctl, &s);
 		v = ctl_ask(ctl, "BELLHOP", "STATUS", NULL);
 		if (v) {

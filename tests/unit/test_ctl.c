@@ -440,9 +440,20 @@ status_says_what_to_do(void **state)
 		{"QUEUE.LIST", "*1\r\n$1\r\nq\r\n"}, {"QUEUE.STATS q", STATS},
 		{"BELLHOP STATUS", "%0\r\n"}, {NULL, NULL},
 	};
+	/* Queues are not asked about: that answer would not come. */
+	static const struct line refusing[] = {
+		{"BELLHOP SCRIPTS", "*0\r\n"},
+		{"BELLHOP STATUS", "%2\r\n$9\r\naccepting\r\n:0\r\n"
+		    "$4\r\ntext\r\n$4\r\nfull\r\n"},
+		{NULL, NULL},
+	};
 	int status;
 
 	(void)state;
+	ask(refusing, "status", &status);
+	assert_int_equal(status, 0);
+	assert_ptr_equal(strstr(out_text, "New work is refused: full\n"),
+	    out_text);
 	ask(empty, "status", &status);
 	assert_int_equal(status, 0);
 	assert_ptr_equal(strstr(out_text, "No script is loaded: put one into "
