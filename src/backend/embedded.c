@@ -159,8 +159,8 @@ watch_space(struct embedded *b)
 	} else if (s.commits > 0 && s.disk_free_bytes < DISK_RESERVE &&
 	    s.free_bytes < DISK_RESERVE) {
 		snprintf(text, sizeof(text), "the file system of the state "
-		    "directory has only %lld bytes left",
-		    (long long)s.disk_free_bytes);
+		    "directory has less than %d MiB left",
+		    DISK_RESERVE >> 20);
 		refuse(b, BH_E_DISKFULL, text);
 	} else {
 		refuse(b, BH_OK, "");

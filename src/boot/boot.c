@@ -115,7 +115,8 @@ on_terminate(void *arg, int signo)
 
 	if (d->asked_to_stop) {
 		/* What was acknowledged is committed: nothing to save. */
-		log_warn("second %s: ending at once", strsignal(signo));
+		log_warn("a second signal (%s): ending at once",
+		    strsignal(signo));
 		_exit(0);
 	}
 	shutdown_ask(d);

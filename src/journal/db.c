@@ -83,9 +83,13 @@ int
 db_fail(struct err *e, sqlite3 *db, int rc)
 {
 	const char *path = sqlite3_db_filename(db, "main");
+	int meant = rc & 0xff;
 	size_t i = 0;
 
-	while (meanings[i].rc != 0 && meanings[i].rc != (rc & 0xff))
+	/* A full disk has two names: the -shm could not grow. */
+	if (rc == SQLITE_IOERR_SHMSIZE)
+		meant = SQLITE_FULL;
+	while (meanings[i].rc != 0 && meanings[i].rc != meant)
 		i++;
 	return err_set(e, meanings[i].code, "%s: %s (%s, SQLite code %d); %s",
 	    path && *path ? path : "bellhop.db", meanings[i].what,

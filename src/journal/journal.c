@@ -87,9 +87,12 @@ check_dir(const char *dir, struct err *e)
 		return err_set(e, BH_E_IO, "state_dir \"%s\": not a directory",
 		    dir);
 	if (access(dir, R_OK | W_OK | X_OK) != 0)
-		return err_set(e, BH_E_IO, "state_dir \"%s\": %s for user id "
-		    "%d; change its owner or mode", dir, errno == EROFS ?
-		    "on a read-only file system" : "not writable",
+		return errno == EROFS ?
+		    err_set(e, BH_E_IO, "state_dir \"%s\": on a read-only "
+		    "file system; mount it writable, or choose another",
+		    dir) :
+		    err_set(e, BH_E_IO, "state_dir \"%s\": not writable for "
+		    "user id %d; change its owner or mode", dir,
 		    (int)geteuid());
 	return 0;
 }
