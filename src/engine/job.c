@@ -8,6 +8,19 @@
  *   completed  queue->completed or queue->retained
  *   failed     queue->failed
  *
+ * Who moves it along which arrow:
+ *
+ *   added -> waiting, delayed            put.c put_job
+ *   delayed -> waiting                   engine.c due_job, alter.c (promote)
+ *   waiting -> active                    reserve.c claim
+ *   waiting, delayed -> delayed          put.c replace
+ *   active -> completed                  finish.c finish_done
+ *   active -> delayed, waiting           finish.c try_again, finish_release,
+ *                                        finish_stalled
+ *   any of these -> failed               finish.c fail_now
+ *   failed -> waiting                    alter.c alter_revive
+ *   any -> gone                          job_delete, job_forget
+ *
  * leave() takes it out of the old one, enter() puts it into the new one, and
  * job_move() is the only caller of both for a job that has a state.
  */
@@ -129,6 +142,8 @@ enter_delayed(struct engine *e, struct job *j, int64_t at)
 	    at);
 	if (!job_is(j, JOB_INLINE))
 		list_in(j, &j->queue->delayed);
+	else
+		group_refresh(e, j->ext->group, false);
 }
 
 static void
@@ -140,38 +155,43 @@ leave_delayed(struct engine *e, struct job *j)
 }
 
 static void
-leave(struct engine *e, struct job *j)
+leave_active(struct engine *e, struct job *j)
+{
+	heap_remove(&e->mono, &j->node.timer);
+	TAILQ_REMOVE(&j->queue->active, j->body, active);
+	if (grouped(j))
+		group_ended(e, j->ext->group);
+}
+
+static void
+leave_completed(struct engine *e, struct job *j)
 {
 	struct queue *q = j->queue;
 
-	q->count[job_state(j)]--;
-	switch (job_state(j)) {
-	case BH_WAITING:
-		leave_waiting(e, j);
-		break;
-	case BH_DELAYED:
-		leave_delayed(e, j);
-		break;
-	case BH_ACTIVE:
-		heap_remove(&e->mono, &j->node.timer);
-		TAILQ_REMOVE(&q->active, j->body, active);
-		if (grouped(j))
-			group_ended(e, j->ext->group);
-		break;
-	case BH_COMPLETED:
-		heap_remove(&e->mono, &j->node.timer);
-		if (!job_is(j, JOB_RETAIN))
-			q->completed_counted--;
-		list_out(j, job_is(j, JOB_RETAIN) ? &q->retained
-						  : &q->completed);
-		break;
-	case BH_FAILED:
-		queue_failure_drop(q, j->fingerprint);
-		list_out(j, &q->failed);
-		break;
-	case BH_STATES:
-		break;
-	}
+	heap_remove(&e->mono, &j->node.timer);
+	if (!job_is(j, JOB_RETAIN))
+		q->completed_counted--;
+	list_out(j, job_is(j, JOB_RETAIN) ? &q->retained : &q->completed);
+}
+
+static void
+leave_failed(struct engine *e, struct job *j)
+{
+	(void)e;
+	queue_failure_drop(j->queue, j->fingerprint);
+	list_out(j, &j->queue->failed);
+}
+
+static void
+leave(struct engine *e, struct job *j)
+{
+	static void (*const fn[BH_STATES])(struct engine *, struct job *) = {
+	    [BH_WAITING] = leave_waiting, [BH_DELAYED] = leave_delayed,
+	    [BH_ACTIVE] = leave_active, [BH_COMPLETED] = leave_completed,
+	    [BH_FAILED] = leave_failed};
+
+	j->queue->count[job_state(j)]--;
+	fn[job_state(j)](e, j);
 }
 
 /* Nothing that lives holds a place or a key after its end. */
@@ -202,55 +222,65 @@ end_of_life(struct engine *e, struct job *j)
 }
 
 static void
-enter(struct engine *e, struct job *j, enum bh_job_state state, int64_t at,
-    bool front)
+enter_active(struct engine *e, struct job *j, int64_t at)
+{
+	CHECK(j->body);
+	TAILQ_INSERT_TAIL(&j->queue->active, j->body, active);
+	heap_set(&e->mono, &j->node.timer, at);
+	if (grouped(j))
+		group_started(e, j->ext->group);
+}
+
+static void
+enter_completed(struct engine *e, struct job *j, int64_t at)
 {
 	struct queue *q = j->queue;
 
-	j->node.timer.tag[0] = (uint8_t)state;
-	q->count[state]++;
-	switch (state) {
-	case BH_WAITING:
-		enter_waiting(e, j, front);
-		break;
-	case BH_DELAYED:
-		enter_delayed(e, j, at);
-		if (grouped(j) && job_is(j, JOB_INLINE))
-			group_refresh(e, j->ext->group, false);
-		break;
-	case BH_ACTIVE:
-		CHECK(j->body);
-		TAILQ_INSERT_TAIL(&q->active, j->body, active);
+	end_of_life(e, j);
+	if (job_is(j, JOB_RETAIN)) {
+		list_in(j, &q->retained);
 		heap_set(&e->mono, &j->node.timer, at);
-		if (grouped(j))
-			group_started(e, j->ext->group);
-		break;
-	case BH_COMPLETED:
-		end_of_life(e, j);
-		if (job_is(j, JOB_RETAIN)) {
-			list_in(j, &q->retained);
-			heap_set(&e->mono, &j->node.timer, at);
-		} else {
-			q->completed_counted++;
-			j->node.timer.at = at;
-			list_in(j, &q->completed);
-		}
-		break;
-	case BH_FAILED:
-		end_of_life(e, j);
+	} else {
+		q->completed_counted++;
 		j->node.timer.at = at;
-		list_in(j, &q->failed);
-		break;
-	case BH_STATES:
-		break;
+		list_in(j, &q->completed);
 	}
+}
+
+static void
+enter_failed(struct engine *e, struct job *j, int64_t at)
+{
+	end_of_life(e, j);
+	j->node.timer.at = at;
+	list_in(j, &j->queue->failed);
+}
+
+static void
+enter_at_the_end(struct engine *e, struct job *j, int64_t at)
+{
+	(void)at;
+	enter_waiting(e, j, false);
+}
+
+static void
+enter(struct engine *e, struct job *j, enum bh_job_state state, int64_t at)
+{
+	static void (*const fn[BH_STATES])(struct engine *, struct job *,
+	    int64_t) = {
+	    [BH_WAITING] = enter_at_the_end, [BH_DELAYED] = enter_delayed,
+	    [BH_ACTIVE] = enter_active, [BH_COMPLETED] = enter_completed,
+	    [BH_FAILED] = enter_failed};
+
+	j->node.timer.tag[0] = (uint8_t)state;
+	j->queue->count[state]++;
+	fn[state](e, j, at);
 }
 
 void
 job_enter(struct engine *e, struct job *j, enum bh_job_state state,
     int64_t at)
 {
-	enter(e, j, state, at, false);
+	enter(e, j, state, at);
 	queue_refresh(e, j->queue);
 }
 
@@ -295,7 +325,9 @@ job_move_front(struct engine *e, struct job *j)
 {
 	CHECK(allowed[job_state(j)][BH_WAITING]);
 	leave(e, j);
-	enter(e, j, BH_WAITING, 0, true);
+	j->node.timer.tag[0] = BH_WAITING;
+	j->queue->count[BH_WAITING]++;
+	enter_waiting(e, j, true);
 	queue_refresh(e, j->queue);
 }
 
