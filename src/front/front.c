@@ -126,8 +126,9 @@ check_reach(const struct front *f, const struct listener *l, struct err *e)
 	if (listen_is_local(l) || (tokens && tokens_count(tokens) > 0))
 		return 0;
 	return err_set(e, BH_E_ERR, "listen.resp: other machines can reach"
-	    " '%s', but there is no token: add one with 'bellhopctl token add"
-	    " NAME --role ROLE', or listen on 127.0.0.1", listen_address(l));
+	    " '%s', but there is no token: start without that address, run"
+	    " 'bellhopctl token add NAME --role ROLE', and put it back",
+	    listen_address(l));
 }
 
 static int
