@@ -55,6 +55,7 @@ offset_ms(int64_t offset_us)
 struct clock_time
 clock_now(void)
 {
+	static _Thread_local int64_t last_mono;
 	struct clock_time t;
 	int64_t mono_us, wall_us;
 
@@ -62,8 +63,11 @@ clock_now(void)
 		return clock_source();
 	mono_us = read_us(CLOCK_BOOTTIME);
 	wall_us = read_us(CLOCK_REALTIME) + test_offset() * 1000;
-	t.mono_ms = mono_us / 1000;
-	t.wall_ms = t.mono_ms + offset_ms(wall_us - mono_us);
+	t.wall_ms = wall_us / 1000;
+	t.mono_ms = t.wall_ms - offset_ms(wall_us - mono_us);
+	if (t.mono_ms < last_mono)
+		t.mono_ms = last_mono;
+	last_mono = t.mono_ms;
 	return t;
 }
 

@@ -262,6 +262,7 @@ run(struct daemon *d)
 	int status = 0;
 
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);	/* a failed write says so itself */
 	d->qopts = qopts_new();
 	daemon_apply(d);
 	if (start(d, &e) < 0) {

@@ -14,9 +14,23 @@
 #include "base/xalloc.h"
 #include "engine/part.h"
 
+/* These show nothing that could be uncommitted, and a disk that fails must not
+ * hold them back. */
+static bool
+shows_nothing(int code)
+{
+	return code == BH_E_DISKFULL || code == BH_E_IO ||
+	    code == BH_E_CANCELED;
+}
+
 static void
 queue_answer(struct engine *e, struct bh_req *req)
 {
+	if (shows_nothing(req->status)) {
+		req->priv.next = e->at_once;
+		e->at_once = req;
+		return;
+	}
 	req->priv.lsn = journal_last(e->journal);
 	req->priv.next = NULL;
 	*e->done_tail = req;
@@ -276,23 +290,34 @@ answer_complete(struct engine *e, struct answer *a)
 	journal_read(e->journal, &a->read);
 }
 
+void
+answer_tell(struct bh_req *req)
+{
+	struct answer *a = req->priv.state;
+
+	req->priv.state = NULL;
+	req->done(req);
+	answer_free(&a);
+}
+
 bool
 engine_deliver(struct engine *e)
 {
 	uint64_t durable = journal_durable(e->journal);
+	struct bh_req *req;
 	bool any = false;
 
-	while (e->done_head && e->done_head->priv.lsn <= durable) {
-		struct bh_req *req = e->done_head;
-		struct answer *a = req->priv.state;
-
+	while ((req = e->at_once)) {
+		e->at_once = req->priv.next;
+		any = true;
+		answer_tell(req);
+	}
+	while ((req = e->done_head) && req->priv.lsn <= durable) {
 		e->done_head = req->priv.next;
 		if (!e->done_head)
 			e->done_tail = &e->done_head;
-		req->priv.state = NULL;
 		any = true;
-		req->done(req);
-		answer_free(&a);
+		answer_tell(req);
 	}
 	return any;
 }

@@ -86,15 +86,17 @@ engine_stop(struct engine *e)
 static void
 cancel_answers(struct engine *e)
 {
-	while (e->done_head) {
-		struct bh_req *req = e->done_head;
-		struct answer *a = req->priv.state;
+	struct bh_req *req;
 
-		e->done_head = req->priv.next;
-		req->priv.state = NULL;
+	for (req = e->done_head; req; req = req->priv.next)
 		req->status = BH_E_CANCELED;
-		req->done(req);
-		answer_free(&a);
+	*e->done_tail = e->at_once;
+	e->at_once = e->done_head;
+	e->done_head = NULL;
+	e->done_tail = &e->done_head;
+	while ((req = e->at_once)) {
+		e->at_once = req->priv.next;
+		answer_tell(req);
 	}
 }
 
@@ -354,7 +356,7 @@ engine_next(const struct engine *e)
 bool
 engine_quiet(const struct engine *e)
 {
-	return !e->done_head && e->reading == 0;
+	return !e->done_head && !e->at_once && e->reading == 0;
 }
 
 size_t

@@ -143,7 +143,6 @@ getter_cancel(struct engine *e, struct getter *g)
 	struct bh_get *r = unpark(e, g);
 
 	answer_error(e, &r->req, BH_E_CANCELED, "the caller went away");
-	r->req.priv.lsn = 0;
 }
 
 void

@@ -192,6 +192,8 @@ void answer_take(struct answer *a, const struct job *j, struct jbody *d);
 void answer_resolve(const struct job *j, const struct bh_job_opts *o,
     struct bh_job *ret);
 void answer_free(struct answer **a);
+/* Calls done(). */
+void answer_tell(struct bh_req *req);
 
 /* The lease, attempts … that hold for this job when it starts. */
 int32_t opts_attempts(const struct job *j);

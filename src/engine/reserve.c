@@ -359,5 +359,4 @@ waiter_cancel(struct engine *e, struct waiter *w)
 	req->priv.state = NULL;
 	req->priv.kind = ANSWER_PLAIN;
 	answer_error(e, req, BH_E_CANCELED, "the caller went away");
-	req->priv.lsn = 0;
 }

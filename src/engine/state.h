@@ -259,6 +259,7 @@ struct engine {
 	uint64_t cold_lsn;
 	/* Answers that wait for the disk, in LSN order; and for a read. */
 	struct bh_req *done_head, **done_tail;
+	struct bh_req *at_once;		/* those that wait for nothing */
 	size_t reading;			/* reads under way */
 	struct err refuse;		/* why new work is refused, code 0: not */
 	const struct bh_events *events;
