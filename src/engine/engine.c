@@ -196,6 +196,9 @@ engine_refuse(struct engine *e, const struct err *why)
 	e->refuse = *why;
 }
 
+/* Whoever has just added a job may still look for its result. */
+enum { SHED_AGE_MS = 2000 };
+
 size_t
 engine_shed_completed(struct engine *e)
 {
@@ -204,7 +207,8 @@ engine_shed_completed(struct engine *e)
 	size_t count = 0;
 
 	TAILQ_FOREACH(q, &e->queues, all)
-		while (count < SLICE && (n = TAILQ_FIRST(&q->completed))) {
+		while (count < SLICE && (n = TAILQ_FIRST(&q->completed)) &&
+		    n->timer.at + SHED_AGE_MS <= e->now.mono_ms) {
 			job_delete(e, job_of_node(n));
 			count++;
 		}

@@ -65,7 +65,8 @@ void engine_refuse(struct engine *e, const struct err *why);
 /* The disk refuses what is not durable yet: adds among that are answered with
  * the error and taken back. Only while journal_failure() is set. */
 void engine_take_back(struct engine *e, const struct err *why);
-/* Deletes up to SLICE of the oldest completed jobs; how many. */
+/* Deletes up to SLICE of the oldest completed jobs, but none of the last two
+ * seconds; how many. */
 size_t engine_shed_completed(struct engine *e);
 
 /* Does everything that is due. */
