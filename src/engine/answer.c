@@ -337,7 +337,7 @@ void
 engine_take_back(struct engine *e, const struct err *why)
 {
 	uint64_t durable = journal_durable(e->journal);
-	struct bh_req **at = &e->done_head, *first = NULL, **last = &first;
+	struct bh_req **at = &e->done_head;
 
 	while (*at) {
 		struct bh_req *req = *at;
@@ -347,17 +347,10 @@ engine_take_back(struct engine *e, const struct err *why)
 			at = &req->priv.next;
 			continue;
 		}
+		*at = req->priv.next;
 		req->status = why->code;
 		snprintf(req->text, sizeof(req->text), "%s", why->text);
-		req->priv.lsn = 0;
-		*at = req->priv.next;
-		*last = req;
-		last = &req->priv.next;
+		queue_answer(e, req);
 	}
-	/* They wait for nothing: to the front. */
-	*last = e->done_head;
-	e->done_head = first;
-	e->done_tail = &e->done_head;
-	while (*e->done_tail)
-		e->done_tail = &(*e->done_tail)->priv.next;
+	e->done_tail = at;
 }

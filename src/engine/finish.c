@@ -117,7 +117,6 @@ finish_done(struct engine *e, struct job *j, struct bh_bytes result)
 	q->processed++;
 	queue_touch_totals(e, q);
 	queue_runtime(e, q, e->now.wall_ms - b->started_at);
-	b->finished_at = e->now.wall_ms;
 	if (q->opts.callbacks & (1 << BH_ON_COMPLETED))
 		callback_owe(e, q, BH_ON_COMPLETED, j, result, none);
 	if (retain < 0 && !stays(e, j))
@@ -192,8 +191,6 @@ fail_now(struct engine *e, struct job *j, struct bh_bytes msg,
 	dead_letter(e, j, msg);
 	q->failed_total++;
 	queue_touch_totals(e, q);
-	if (j->body)
-		j->body->finished_at = e->now.wall_ms;
 	job_move(e, j, BH_FAILED, e->now.mono_ms);
 	j->fingerprint = retry_fingerprint(msg.data, msg.len);
 	queue_failure_add(q, j->fingerprint, e->now.wall_ms, j->id);

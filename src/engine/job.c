@@ -263,6 +263,13 @@ enter_at_the_end(struct engine *e, struct job *j, int64_t at)
 }
 
 static void
+set_state(struct job *j, enum bh_job_state state)
+{
+	j->node.timer.tag[0] = (uint8_t)state;
+	j->queue->count[state]++;
+}
+
+static void
 enter(struct engine *e, struct job *j, enum bh_job_state state, int64_t at)
 {
 	static void (*const fn[BH_STATES])(struct engine *, struct job *,
@@ -271,8 +278,7 @@ enter(struct engine *e, struct job *j, enum bh_job_state state, int64_t at)
 	    [BH_ACTIVE] = enter_active, [BH_COMPLETED] = enter_completed,
 	    [BH_FAILED] = enter_failed};
 
-	j->node.timer.tag[0] = (uint8_t)state;
-	j->queue->count[state]++;
+	set_state(j, state);
 	fn[state](e, j, at);
 }
 
@@ -325,8 +331,7 @@ job_move_front(struct engine *e, struct job *j)
 {
 	CHECK(allowed[job_state(j)][BH_WAITING]);
 	leave(e, j);
-	j->node.timer.tag[0] = BH_WAITING;
-	j->queue->count[BH_WAITING]++;
+	set_state(j, BH_WAITING);
 	enter_waiting(e, j, true);
 	queue_refresh(e, j->queue);
 }

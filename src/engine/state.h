@@ -104,7 +104,6 @@ struct body {
 	struct text *progress;		/* newest first, may be NULL */
 	int64_t created_at;
 	int64_t started_at;
-	int64_t finished_at;
 	/* While active: */
 	uint64_t token;
 	int64_t lease_until;		/* wall ms */
