@@ -104,6 +104,12 @@ struct bh_job_error {
 	struct bh_bytes version;	/* of the script, empty for workers */
 };
 
+/* What job:step() has kept of an earlier run: JSON, empty for a sleep. */
+struct bh_step {
+	struct bh_bytes name;
+	struct bh_bytes value;
+};
+
 /* A job as others see it. A time of 0 and a string whose data is NULL are
  * absent. All of it belongs to the backend and lasts until the callback that
  * got it returns. */
@@ -129,7 +135,11 @@ struct bh_job {
 	struct bh_bytes error;		/* why it failed */
 	/* A dead letter's: {"queue":…,"id":"…","error":…,"at":ms} */
 	struct bh_bytes origin;
-	uint64_t token;			/* job_reserve only, else 0 */
+	/* job_reserve only, else 0: */
+	uint64_t token;
+	const struct bh_step *steps;	/* of earlier runs; handlers only */
+	size_t nsteps;
+	uint32_t batch;			/* jobs of one batch share a number */
 };
 
 #define BH_ERROR_TEXT 240
@@ -171,6 +181,9 @@ struct bh_put {
 	int64_t *ids;			/* out: room for npayloads */
 	bool duplicate;			/* out: unique found a living job */
 	enum bh_job_state state;	/* out: of the last one */
+	/* More jobs, of other queues or with other options, that stand or fall
+	 * with these; of their requests only the outs are written. NULL: none */
+	struct bh_put *also;
 };
 
 /* job_reserve: claims up to count jobs of the queues; waits when there is
@@ -204,16 +217,20 @@ struct bh_finish {
 	struct bh_bytes version;	/* script hash, or empty */
 	int64_t delay_ms;		/* -1: back-off (FAIL), none (RELEASE) */
 	bool final;			/* BH_FAIL: no further try */
+	struct bh_bytes step;		/* RELEASE: job:sleep()'s, or empty */
 	enum bh_job_state state;	/* out */
 };
 
-/* job_extend: a longer lease, news of the progress, or both. */
+/* job_extend: a longer lease, news of the progress, a step that has been
+ * done, or several of these. A step is kept until the job is completed,
+ * removed, or retried FRESH; CONFLICT when it is there already. */
 struct bh_extend {
 	struct bh_req req;
 	int64_t id;
 	uint64_t token;
 	int64_t lease_ms;		/* from now; -1 leaves it */
 	struct bh_bytes progress;	/* data NULL leaves it */
+	struct bh_step step;		/* name empty: none */
 };
 
 /* Why a job is not running: the first gate that holds it. */
@@ -334,6 +351,130 @@ struct bh_queue_alter {
 	int64_t count;			/* out: jobs touched */
 };
 
+/* What a schedule does with ticks that passed while it could not run, and
+ * with a tick while the job of the last one still lives. */
+enum bh_misfire { BH_MISFIRE_SKIP, BH_MISFIRE_ONCE, BH_MISFIRE_ALL };
+enum bh_overlap { BH_OVERLAP_SKIP, BH_OVERLAP_QUEUE };
+enum bh_tick_outcome { BH_TICK_RAN, BH_TICK_LATE, BH_TICK_SKIPPED };
+
+struct bh_tick {
+	int64_t due;			/* wall ms */
+	int64_t at;			/* when it was dealt with */
+	enum bh_tick_outcome outcome;
+	int64_t job;			/* 0 when none was added */
+};
+
+/* A row keyed by name: cron (with a zone) or every_ms. */
+struct bh_schedule {
+	struct bh_bytes name;
+	struct bh_bytes owner;		/* file of the script that declares
+					   it; empty: set by a client */
+	struct bh_bytes queue;
+	struct bh_bytes payload;
+	struct bh_bytes cron;		/* empty: every_ms */
+	struct bh_bytes zone;		/* empty: UTC */
+	int64_t every_ms;		/* 0: cron */
+	enum bh_misfire misfire;
+	enum bh_overlap overlap;
+	struct bh_job_opts opts;
+	/* out: */
+	int64_t created_at;
+	int64_t next_at;		/* wall ms, 0 never */
+	const struct bh_tick *ticks;	/* the last ones, newest first */
+	size_t nticks;
+};
+
+/* schedule_put: makes the row or replaces it; a row that stays the same keeps
+ * its ticks and its next time. */
+struct bh_schedule_put {
+	struct bh_req req;
+	struct bh_schedule schedule;
+	int64_t next_at;		/* out */
+};
+
+/* schedule_list: one by name, or all by name when it is empty. */
+struct bh_schedule_list {
+	struct bh_req req;
+	struct bh_bytes name;
+	struct bh_schedule *schedules;	/* out */
+	size_t nschedules;
+};
+
+struct bh_schedule_remove {
+	struct bh_req req;
+	struct bh_bytes name;
+};
+
+/* An answer of the keyspace. */
+enum bh_value_type {
+	BH_NULL, BH_STATUS, BH_ERROR, BH_INTEGER, BH_DOUBLE, BH_STRING,
+	BH_ARRAY, BH_MAP
+};
+
+struct bh_value {
+	enum bh_value_type type;
+	int64_t i;
+	double d;
+	struct bh_bytes s;		/* STATUS, ERROR (word first), STRING */
+	const struct bh_value *items;	/* ARRAY: n; MAP: 2 n */
+	size_t n;
+};
+
+/* key_command: a command of the keyspace as Redis has it, argv[0] its name;
+ * arity and role have been checked. An error of the command itself (WRONGTYPE)
+ * is a value; status is for the backend's. */
+struct bh_key_command {
+	struct bh_req req;
+	const struct bh_bytes *argv;
+	size_t argc;
+	const struct bh_value *value;	/* out */
+};
+
+/* throttle: one or several token buckets of a key, all or nothing (GCRA). */
+struct bh_window {
+	int64_t limit;			/* tokens each per_ms */
+	int64_t per_ms;
+	int64_t burst;			/* size of the bucket */
+	/* out: */
+	int64_t remaining;
+	int64_t reset_ms;		/* until the bucket is full */
+	int64_t retry_ms;		/* until enough tokens; -1: taken */
+};
+
+struct bh_throttle {
+	struct bh_req req;
+	struct bh_bytes key;
+	int64_t quantity;
+	struct bh_window *windows;	/* in and out */
+	size_t nwindows;
+	bool allowed;			/* out */
+};
+
+/* publish: to everybody who is subscribed now, on every instance. */
+struct bh_publish {
+	struct bh_req req;
+	struct bh_bytes topic;
+	struct bh_bytes message;
+	int64_t receivers;		/* out */
+};
+
+/* A job's change of state or progress, once it is committed. */
+enum bh_job_news {
+	BH_NEWS_ADDED, BH_NEWS_ACTIVE, BH_NEWS_COMPLETED, BH_NEWS_FAILED,
+	BH_NEWS_RETRYING, BH_NEWS_STALLED, BH_NEWS_PROGRESS, BH_NEWS_REMOVED
+};
+
+struct bh_job_event {
+	enum bh_job_news news;
+	int64_t id;
+	struct bh_bytes queue;
+	enum bh_job_state state;
+	int32_t attempt;
+	int64_t at;			/* wall ms */
+	struct bh_bytes progress;	/* BH_NEWS_PROGRESS */
+	struct bh_bytes error;		/* FAILED, RETRYING */
+};
+
 /* A script's on_completed, on_failed or on_stalled that is owed: recorded with
  * the change of state, offered until callback_done(), also after a restart. */
 enum bh_callback_kind { BH_ON_COMPLETED, BH_ON_FAILED, BH_ON_STALLED };
@@ -349,14 +490,19 @@ struct bh_callback {
 	struct bh_bytes error;		/* ON_FAILED, ON_STALLED */
 };
 
-/* What the backend tells the handler host, from inside turn_end(). Strings
- * last until the call returns. */
+/* What the backend tells, from inside turn_begin() or turn_end(). Strings last
+ * until the call returns. */
 struct bh_events {
 	/* JOB.CANCEL of a job that a Lua handler holds: ask it to stop, end
 	 * it, then job_finish() with BH_FAIL. */
 	void (*cancelled)(void *arg, int64_t id, uint64_t token,
 	    struct bh_bytes reason);
 	void (*callback)(void *arg, const struct bh_callback *cb);
+	/* Only while watch_jobs is on. */
+	void (*job)(void *arg, const struct bh_job_event *ev);
+	/* Something was published on a topic; how many have received it. */
+	int64_t (*message)(void *arg, struct bh_bytes topic,
+	    struct bh_bytes message);
 };
 
 /* What the backend tells about itself. */
@@ -386,6 +532,15 @@ struct bh_backend_ops {
 	void (*job_alter)(void *be, struct bh_alter *r);
 	void (*queue_stats)(void *be, struct bh_stats *r);
 	void (*queue_alter)(void *be, struct bh_queue_alter *r);
+	void (*schedule_put)(void *be, struct bh_schedule_put *r);
+	void (*schedule_list)(void *be, struct bh_schedule_list *r);
+	void (*schedule_remove)(void *be, struct bh_schedule_remove *r);
+	void (*key_command)(void *be, struct bh_key_command *r);
+	void (*throttle)(void *be, struct bh_throttle *r);
+	void (*publish)(void *be, struct bh_publish *r);
+	/* Whether messages of topics that match the glob are wanted here; no
+	 * answer. Calls nest: off undoes one on. */
+	void (*subscribe)(void *be, struct bh_bytes pattern, bool on);
 
 	/* Ends a waiting job_reserve or job_get: its done() is called with
 	 * BH_E_CANCELED, later. No-op when the answer is already on its way;
@@ -405,6 +560,9 @@ struct bh_backend_ops {
 	/* This callback has run (or nobody wants it any more). */
 	void (*callback_done)(void *be, int64_t id);
 
+	/* Whether bh_events.job is wanted: what nobody hears costs nothing. */
+	void (*watch_jobs)(void *be, bool on);
+
 	/* Queue options have changed (configuration or scripts). */
 	void (*options_changed)(void *be);
 	void (*health)(void *be, struct bh_health *ret);
@@ -414,6 +572,209 @@ struct bh_backend_ops {
 	bool (*idle)(void *be);
 	/* Every request under way is ended with BH_E_CANCELED first. */
 	void (*close)(void *be);
+};
+
+/* ---------------------------------------------------------------- plugins */
+
+/*
+ * A plugin is a shared object, $(libdir)/bellhop/NAME.so, that exports
+ *
+ *	const struct bh_plugin bellhop_plugin;
+ *
+ * init() registers what the plugin brings, through the calls of struct
+ * bh_host, and starts nothing. The daemon then opens the store, calls each
+ * door's start(), and from there on the functions that were registered, all on
+ * the main thread, none of which may wait.
+ */
+
+enum bh_log_level { BH_LOG_ERROR, BH_LOG_WARN, BH_LOG_INFO, BH_LOG_DEBUG };
+
+struct ev_loop;
+struct lua_State;
+struct bh_host;
+
+struct bh_plugin {
+	uint32_t abi;			/* BH_ABI */
+	const char *name;		/* as in `plugins` */
+	const char *version;		/* of the plugin, for people */
+	/* 0, or -1 with a sentence in err: the daemon does not start. */
+	int (*init)(const struct bh_host *host, char err[BH_ERROR_TEXT]);
+	/* After everything else of it has ended; may be NULL. */
+	void (*done)(void);
+};
+
+/* Who has connected to a door's address. */
+struct bh_peer {
+	bool is_unix;
+	bool loopback;			/* TCP from this machine */
+	const char *name;		/* "127.0.0.1:5012", "unix:pid=7,uid=0" */
+};
+
+/* A front door. Each turn: the loop's callbacks, take(), the backend's turn,
+ * flush(). */
+struct bh_door_ops {
+	/* The store is open: accept from now on. 0, or -1 with a sentence. */
+	int (*start)(void *arg, char err[BH_ERROR_TEXT]);
+	/* Starts commands that have come; may be NULL. */
+	void (*take)(void *arg);
+	/* Sends the answers that are ready. The mono ms when it wants to be
+	 * called again by itself, INT64_MAX never, 0 at once. */
+	int64_t (*flush)(void *arg);
+	/* The shutdown begins: the addresses are not accepted from any more.
+	 * What has been received is answered, waiting calls are cancelled,
+	 * each connection is closed after its answer. */
+	void (*drain)(void *arg);
+	/* True when every connection is closed. */
+	bool (*idle)(void *arg);
+	/* Closes every connection and ends every call, now. */
+	void (*close)(void *arg);
+	/* The configuration has been read again; may be NULL. */
+	void (*reload)(void *arg);
+};
+
+/* Who asks: an identity with a role. One for each connection. */
+struct bh_caller;
+
+enum bh_call_flag {
+	/* JOB.ADD answers a map of id, queue, state and duplicate. */
+	BH_CALL_DETAIL = 1
+};
+
+/* One command. The caller fills the first part and leaves all of it alone
+ * until done(), which is called exactly once, maybe before run() returns. */
+struct bh_call {
+	struct bh_caller *caller;
+	const struct bh_bytes *argv;	/* the words, as in RESP */
+	size_t argc;
+	unsigned flags;			/* enum bh_call_flag */
+	void (*done)(struct bh_call *call);
+	void *user;
+	/* In done(): */
+	int status;			/* BH_OK or enum bh_error_code */
+	const char *text;		/* the error's sentence */
+	int64_t retry_ms;		/* when to ask again; -1 unknown */
+	struct bh_bytes json;		/* the answer */
+	void *priv;			/* the daemon's */
+};
+
+struct bh_header {
+	const char *name;		/* lower-case */
+	struct bh_bytes value;
+};
+
+/* A webhook for the script that declares its name. The strings must live
+ * until done(), which is called once, later. */
+struct bh_hook {
+	struct bh_bytes name;
+	const char *method;
+	struct bh_bytes path;
+	const struct bh_header *query;	/* decoded; names as they came */
+	size_t nquery;
+	const struct bh_header *headers;
+	size_t nheaders;
+	struct bh_bytes body;
+	const char *peer;
+	void (*done)(struct bh_hook *hook);
+	void *user;
+	/* In done(): */
+	int http;			/* 202, 200, 204, 401, 404, … */
+	int status;			/* enum bh_error_code for the rest */
+	const char *text;
+	int64_t retry_ms;
+	struct bh_bytes json;		/* the answer of 202 and 200 */
+	void *priv;
+};
+
+enum bh_feed { BH_FEED_TOPICS, BH_FEED_JOBS };
+
+/* A message of a topic, or news of a job. json is the object that follows
+ * "data:" in an event stream; it has no event id inside. */
+struct bh_news {
+	uint64_t id;			/* ascending, also over restarts */
+	struct bh_bytes topic;		/* or the queue */
+	struct bh_bytes json;
+};
+
+struct bh_subscription;
+typedef void bh_news_fn(void *arg, const struct bh_news *news);
+
+/* Where metrics functions write to, in the order of the exposition format:
+ * family(), then its samples. labels is "queue=\"a\",state=\"b\"" or "". */
+struct bh_metrics {
+	void (*family)(const struct bh_metrics *m, const char *name,
+	    const char *type, const char *help);
+	void (*sample)(const struct bh_metrics *m, const char *suffix,
+	    const char *labels, double value);
+};
+
+/* How another backend is made: opened instead of the built-in one when
+ * backend.type is ops->name. */
+struct bh_backend_type {
+	const struct bh_backend_ops *ops;
+	int (*open)(void **ret, const struct bh_host *host,
+	    char err[BH_ERROR_TEXT]);
+};
+
+struct bh_host {
+	const char *version;		/* of Bellhop */
+	struct ev_loop *loop;		/* for watchers of the plugin's own */
+
+	/* --- any time --- */
+
+	void (*log)(enum bh_log_level level, const char *plugin,
+	    const char *text);
+	void (*now)(int64_t *wall_ms, int64_t *mono_ms);
+	/* Another turn is wanted; also from other threads. */
+	void (*wake)(void);
+	/* An option of bellhop.conf by its name; it lasts until the next
+	 * reload. The name must exist and have that type. */
+	const char *(*option_str)(const char *name);
+	int64_t (*option_int)(const char *name);	/* and sizes, times */
+	char *const *(*option_list)(const char *name);	/* ends with NULL */
+
+	/* --- in init() --- */
+
+	void (*add_door)(const struct bh_door_ops *ops, void *arg);
+	void (*add_backend)(const struct bh_backend_type *type);
+	/* require()d by scripts under this name, and a global: open pushes
+	 * one value. Called on script threads. */
+	void (*add_lua)(const char *name, int (*open)(struct lua_State *L));
+	void (*add_metrics)(void (*fn)(void *arg, const struct bh_metrics *m),
+	    void *arg);
+	/* false: not ready, with a sentence in text. */
+	void (*add_health)(bool (*fn)(void *arg, char text[BH_ERROR_TEXT]),
+	    void *arg);
+	/* Everything that happens to jobs, as it is committed. */
+	void (*add_sink)(void (*fn)(void *arg, const struct bh_job_event *ev),
+	    void *arg);
+
+	/* --- for doors, from start() on --- */
+
+	/* Listens on the addresses of this option, or on what systemd passes
+	 * under name. fd is non-blocking and the door's. */
+	int (*listen)(const char *option, const char *name,
+	    void (*accepted)(void *arg, int fd, const struct bh_peer *peer),
+	    void *arg, char err[BH_ERROR_TEXT]);
+	struct bh_caller *(*caller_new)(const char *door,
+	    const struct bh_peer *peer);
+	/* No call of it may be under way. */
+	void (*caller_free)(struct bh_caller *c);
+	/* From now on with the role of this token; NULL: of its address. 0,
+	 * or -1: nobody has this token. */
+	int (*caller_token)(struct bh_caller *c, const char *token);
+	void (*run)(struct bh_call *call);
+	/* The client is gone: done() is still called. */
+	void (*cancel)(struct bh_call *call);
+	void (*hook)(struct bh_hook *hook);
+	/* News of topics that match the glob, or of a queue's jobs (a name or
+	 * a glob). after: the last id that was seen, 0 none; what came since
+	 * is told at once, before subscribe() returns, and when some of it is
+	 * lost, {"event":"gap"} comes first. NULL: refused, with a sentence
+	 * and an error code. */
+	struct bh_subscription *(*subscribe)(struct bh_caller *c,
+	    enum bh_feed feed, const char *pattern, uint64_t after,
+	    bh_news_fn *fn, void *arg, int *code, char err[BH_ERROR_TEXT]);
+	void (*unsubscribe)(struct bh_subscription *s);
 };
 
 #endif
