@@ -681,7 +681,8 @@ struct bh_hook {
 	int status;			/* enum bh_error_code for the rest */
 	const char *text;
 	int64_t retry_ms;
-	struct bh_bytes json;		/* the answer of 202 and 200 */
+	struct bh_bytes json;		/* the answer's body, with any status */
+	const char *type;		/* of it; NULL: application/json */
 	void *priv;
 };
 

@@ -52,6 +52,8 @@ struct cmd_env {
 	    struct bh_why *ret);
 	/* The i-th script; false past the end. */
 	bool (*script_at)(void *arg, size_t i, struct script_info *ret);
+	/* A webhook for the script that declares its name. */
+	void (*hook)(void *arg, struct bh_hook *hook);
 	/* Figures of the process for INFO and BELLHOP STATUS: one map of
 	 * names to plain values. */
 	void (*figures)(void *arg, struct reply *r);
