@@ -514,6 +514,7 @@ struct bh_health {
 	int64_t commits_total, commit_rows_total;
 	int64_t commit_p50_us, commit_p99_us;
 	int64_t jobs_memory_bytes;
+	int64_t busy_ms;		/* its slowest thread, at one thing */
 };
 
 /*

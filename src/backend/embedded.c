@@ -290,7 +290,8 @@ health(void *be, struct bh_health *ret)
 	    .disk_limit = b->max_disk, .commits_total = s.commits,
 	    .commit_rows_total = s.rows, .commit_p50_us = s.commit_p50_us,
 	    .commit_p99_us = s.commit_p99_us,
-	    .jobs_memory_bytes = (int64_t)engine_memory(b->engine)};
+	    .jobs_memory_bytes = (int64_t)engine_memory(b->engine),
+	    .busy_ms = s.busy_ms};
 	snprintf(ret->text, sizeof(ret->text), "%.199s", b->refuse.text);
 }
 

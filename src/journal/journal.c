@@ -447,7 +447,12 @@ journal_read(struct journal *j, struct jread *r)
 void
 journal_stats(const struct journal *j, struct journal_stats *ret)
 {
+	int64_t reading = reader_busy_ms(j->reader);
+
 	writer_stats(j->writer, ret);
+	ret->busy_ms = writer_busy_ms(j->writer);
+	if (reading > ret->busy_ms)
+		ret->busy_ms = reading;
 }
 
 /* Commits all that is left, the failed batch first; each gets one try. */

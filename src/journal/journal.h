@@ -115,6 +115,7 @@ struct journal_stats {
 	int64_t commits, rows;
 	int64_t commit_p50_us, commit_p99_us;
 	int64_t disk_free_bytes;	/* of the file system */
+	int64_t busy_ms;		/* a thread has been at one thing */
 };
 void journal_stats(const struct journal *j, struct journal_stats *ret);
 

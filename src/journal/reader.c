@@ -8,6 +8,7 @@
 #include "base/xalloc.h"
 #include "journal/body.h"
 #include "journal/db.h"
+#include "rt/pulse.h"
 #include "rt/thr.h"
 
 enum stmt {
@@ -63,6 +64,8 @@ struct reader {
 	/* The thread's own. */
 	sqlite3 *db;
 	sqlite3_stmt *st[ST_COUNT];
+
+	struct pulse pulse;
 };
 
 /* Its pages are stale after each commit of the writer: a small cache is as
@@ -212,6 +215,7 @@ read_all(struct reader *r, struct jread *first)
 	int rc;
 
 	for (q = first; q; q = q->next) {
+		pulse_beat(&r->pulse);
 		CHECK(q->kind < nitems(readers));
 		rc = began == SQLITE_OK ? readers[q->kind](r, q) : began;
 		if (rc != SQLITE_OK)
@@ -258,6 +262,7 @@ run(void *arg)
 		if (!first)
 			return NULL;
 		read_all(r, first);
+		pulse_rest(&r->pulse);
 		post(r, first);
 	}
 }
@@ -332,4 +337,10 @@ reader_take(struct reader *r)
 	r->done_tail = &r->done;
 	CHECK(pthread_mutex_unlock(&r->lock) == 0);
 	return first;
+}
+
+int64_t
+reader_busy_ms(const struct reader *r)
+{
+	return pulse_busy_ms(&r->pulse);
 }

@@ -22,5 +22,7 @@ void reader_free(struct reader **r);
 void reader_give(struct reader *r, struct jread *first);
 /* The finished ones, in the order of their asking, or NULL. */
 struct jread *reader_take(struct reader *r);
+/* How long the thread has been at one read. */
+int64_t reader_busy_ms(const struct reader *r);
 
 #endif

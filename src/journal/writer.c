@@ -13,6 +13,7 @@
 #include "journal/db.h"
 #include "journal/sql.h"
 #include "journal/upkeep.h"
+#include "rt/pulse.h"
 #include "rt/thr.h"
 
 struct writer {
@@ -34,6 +35,8 @@ struct writer {
 	sqlite3 *db;
 	struct sql *sql;
 	struct upkeep *upkeep;
+
+	struct pulse pulse;
 };
 
 int
@@ -154,16 +157,20 @@ run(void *arg)
 	bool stop = false;
 
 	while (!stop) {
+		pulse_rest(&w->pulse);
 		b = next_batch(w, upkeep_next(w->upkeep), &stop);
+		pulse_beat(&w->pulse);
 		if (b)
 			commit(w, b);
 		if (upkeep_next(w->upkeep) > clock_mono_us())
 			continue;
+		pulse_beat(&w->pulse);
 		upkeep_run(w->upkeep, clock_mono_us());
 		CHECK(pthread_mutex_lock(&w->lock) == 0);
 		upkeep_sizes(w->upkeep, &w->stats);
 		CHECK(pthread_mutex_unlock(&w->lock) == 0);
 	}
+	pulse_rest(&w->pulse);
 	return NULL;
 }
 
@@ -252,4 +259,10 @@ writer_stats(struct writer *w, struct journal_stats *ret)
 	ret->commit_p50_us = hist_quantile(&w->latency_us, 0.5);
 	ret->commit_p99_us = hist_quantile(&w->latency_us, 0.99);
 	CHECK(pthread_mutex_unlock(&w->lock) == 0);
+}
+
+int64_t
+writer_busy_ms(const struct writer *w)
+{
+	return pulse_busy_ms(&w->pulse);
 }

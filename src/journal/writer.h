@@ -47,5 +47,7 @@ struct batch *writer_take(struct writer *w);
 struct batch *writer_wait(struct writer *w);
 
 void writer_stats(struct writer *w, struct journal_stats *ret);
+/* How long the thread has been at one thing. */
+int64_t writer_busy_ms(const struct writer *w);
 
 #endif

@@ -210,6 +210,20 @@ pool_running(const struct pool *p)
 	return p->nrunning;
 }
 
+int64_t
+pool_busy_ms(const struct pool *p)
+{
+	int64_t longest = 0;
+
+	for (int i = 0; i < p->nthreads; i++) {
+		int64_t busy = worker_busy_ms(p->threads[i].worker);
+
+		if (busy > longest)
+			longest = busy;
+	}
+	return longest;
+}
+
 void
 pool_drain(struct pool *p)
 {

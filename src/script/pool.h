@@ -52,6 +52,8 @@ void pool_drain(struct pool *p);
 /* Ends what still runs: their starts are given back. */
 void pool_stop_handlers(struct pool *p);
 size_t pool_running(const struct pool *p);
+/* How long the slowest script thread has been at one thing. */
+int64_t pool_busy_ms(const struct pool *p);
 
 /* no_handler, broken or concurrency; false when none of them holds. */
 bool pool_gate(const struct pool *p, struct bh_bytes queue,

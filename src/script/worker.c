@@ -9,6 +9,7 @@
 #include "base/die.h"
 #include "base/str.h"
 #include "base/xalloc.h"
+#include "rt/pulse.h"
 #include "rt/thr.h"
 #include "script/load.h"
 #include "script/lua_ask.h"
@@ -37,6 +38,7 @@ struct worker {
 	struct run_list ready;		/* those that want the CPU */
 	struct state_list states;
 	struct watch *watch;		/* index 0 only */
+	struct pulse pulse;
 	bool stop;
 };
 
@@ -272,6 +274,7 @@ run_slice(struct worker *w)
 	while ((r = TAILQ_FIRST(&w->ready))) {
 		TAILQ_REMOVE(&w->ready, r, ready);
 		r->queued = false;
+		pulse_beat(&w->pulse);
 		step(w, r);
 		if (clock_mono_us() >= until)
 			return;
@@ -494,8 +497,10 @@ worker_main(void *arg)
 
 	cpu_init(&w->host.cpu);
 	while (!w->stop) {
+		pulse_rest(&w->pulse);
 		ev_run(w->loop, TAILQ_EMPTY(&w->ready) ? EVRUN_ONCE :
 		    EVRUN_NOWAIT);
+		pulse_beat(&w->pulse);
 		take_inbox(w);
 		run_slice(w);
 		flush(w);
@@ -551,6 +556,12 @@ worker_free(struct worker **wp)
 	ev_loop_destroy(w->loop);
 	mbox_done(&w->inbox);
 	free(w);
+}
+
+int64_t
+worker_busy_ms(const struct worker *w)
+{
+	return pulse_busy_ms(&w->pulse);
 }
 
 void

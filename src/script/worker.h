@@ -22,6 +22,9 @@ struct worker *worker_new(int index, struct script_memory *memory,
 /* Ends the thread; its runs come back as releases first. */
 void worker_free(struct worker **w);
 
+/* How long the thread has been at one thing. */
+int64_t worker_busy_ms(const struct worker *w);
+
 void worker_send(struct worker *w, struct msg *m);
 void worker_send_chain(struct worker *w, struct msg *first,
     struct msg *last);
