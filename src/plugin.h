@@ -695,6 +695,7 @@ struct bh_news {
 	uint64_t id;			/* ascending, also over restarts */
 	struct bh_bytes topic;		/* or the queue */
 	struct bh_bytes json;
+	struct bh_bytes data;		/* a topic's message as it came */
 };
 
 struct bh_subscription;

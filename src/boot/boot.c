@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/xalloc.h"
 #include "boot/daemon.h"
+#include "cmd/bus.h"
 
 static const char usage[] =
     "usage: bellhopd [--config FILE] [--check] [--state-dir DIR]\n"
@@ -58,6 +59,9 @@ daemon_apply(struct daemon *d)
 		log_set_level(level);
 	d->env.conf = d->conf;
 	conf_apply_queues(d->conf, d->qopts);
+	if (d->env.bus)
+		bus_set_limits(d->env.bus, d->conf->event_ring,
+		    d->conf->event_memory);
 	if (!d->env.be)
 		return;
 	embedded_set_limits(d->env.be, d->conf->payload_cache,
@@ -226,7 +230,7 @@ start(struct daemon *d, struct err *e)
 	if (open_store(d, e) < 0 ||
 	    front_new(&d->front, d->loop, &d->env, e) < 0)
 		return -1;
-	d->env.ops->listen(d->env.be, &pool_events, d->pool);
+	d->env.ops->listen(d->env.be, &daemon_events, d);
 	loop_on_turn(d->loop, turn_wake, turn_run, d);
 	loop_on_signal(d->loop, SIGHUP, on_hangup, d);
 	loop_on_signal(d->loop, SIGTERM, on_terminate, d);
@@ -247,10 +251,12 @@ stop(struct daemon *d)
 {
 	if (d->env.be)
 		d->env.ops->close(d->env.be);
+	d->env.be = NULL;
 	pool_free(&d->pool);
 	front_free(&d->front);
 	tokens_free(&d->env.tokens);
 	cmd_env_done(&d->env);
+	bus_free(&d->env.bus);
 	reload_done(d);
 	loop_free(&d->loop);
 }
@@ -264,6 +270,7 @@ run(struct daemon *d)
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);	/* a failed write says so itself */
 	d->qopts = qopts_new();
+	d->env.bus = bus_new(&d->env);
 	daemon_apply(d);
 	if (start(d, &e) < 0) {
 		log_error("cannot start: %s", e.text);

@@ -53,6 +53,11 @@ MUSTCHECK int daemon_conf(const struct daemon *d, struct conf **ret,
 /* Tells every part of the configuration in force. */
 void daemon_apply(struct daemon *d);
 
+/* --- events.c --- */
+
+/* For backend->listen(): each event goes to whom it concerns. */
+extern const struct bh_events daemon_events;
+
 /* --- turn.c --- */
 
 /* The two halves of a turn; turn_run answers with the mono ms of the next

@@ -23,6 +23,7 @@ struct script_info {
 	int64_t running;		/* handlers at work */
 };
 
+struct bus;
 struct slowlog;
 
 /* Since the start; the front counts connections. */
@@ -36,6 +37,7 @@ struct cmd_env {
 	void *be;
 	const struct conf *conf;	/* the one in force */
 	struct tokens *tokens;
+	struct bus *bus;		/* boot's; NULL in small tests */
 	bool draining;			/* new work is answered BUSY */
 	int64_t started_at;		/* wall ms */
 

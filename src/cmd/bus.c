@@ -1,0 +1,663 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Invariants:
+ * 1. A message is in `all` from its making until it is the oldest and the
+ *    limits drop it, or until the last channel that had it is gone.
+ * 2. A channel's ring holds every message that matched it with an id beyond
+ *    `lost`, in order.
+ * 3. While `depth` is not 0 no subscription and no channel is freed: what ends
+ *    in a callback is marked, and goes when the outermost delivery is over.
+ *    What is published in a callback is told after it (`pending`), so that
+ *    everybody hears everything in the order of the ids.
+ */
+#include "cmd/bus.h"
+
+#include <bsd/sys/queue.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/die.h"
+#include "base/json.h"
+#include "base/str.h"
+#include "base/xalloc.h"
+#include "cmd/env.h"
+
+#define LINGER_MS (5 * 60 * 1000)
+#define CHANNELS_MAX 4096
+
+struct message {
+	TAILQ_ENTRY(message) all;
+	STAILQ_ENTRY(message) pending;
+	enum bh_feed feed;
+	size_t refs;			/* rings, and its delivery */
+	size_t size;
+	struct bh_news news;
+	char text[];
+};
+
+struct channel {
+	TAILQ_ENTRY(channel) entry;
+	struct bus *bus;
+	enum bh_feed feed;
+	bool exact;			/* the pattern has no wild character */
+	TAILQ_HEAD(, bh_subscription) subs;
+	size_t nsubs;			/* that are not gone */
+	int64_t idle_since;		/* mono ms, while nsubs is 0 */
+	uint64_t lost;
+	struct message **ring;		/* a circle of cap places */
+	size_t cap, first, n;
+	size_t len;
+	char pattern[];
+};
+
+struct bh_subscription {
+	TAILQ_ENTRY(bh_subscription) entry;
+	struct channel *channel;
+	uint64_t from;			/* messages beyond this id */
+	bh_news_fn *fn;			/* NULL: it is gone */
+	void *arg;
+};
+
+struct bus {
+	struct cmd_env *env;
+	TAILQ_HEAD(, channel) channels;
+	TAILQ_HEAD(, message) all;
+	STAILQ_HEAD(, message) pending;
+	size_t nchannels;
+	size_t njobs;			/* of them for jobs */
+	size_t nidle;			/* of them without a subscriber */
+	size_t nmessages, bytes;
+	size_t ring, limit;
+	uint64_t last_id;
+	unsigned depth;
+	bool gone;			/* a subscription waits to be freed */
+};
+
+struct bus *
+bus_new(struct cmd_env *env)
+{
+	struct bus *b = xcalloc(1, sizeof(*b));
+
+	b->env = env;
+	b->last_id = (uint64_t)clock_now().wall_ms * 1000;
+	b->ring = 1000;
+	b->limit = 16 << 20;
+	TAILQ_INIT(&b->channels);
+	TAILQ_INIT(&b->all);
+	STAILQ_INIT(&b->pending);
+	return b;
+}
+
+static uint64_t
+next_id(struct bus *b)
+{
+	return ++b->last_id;
+}
+
+static void
+message_unref(struct bus *b, struct message *m)
+{
+	CHECK(m->refs > 0);
+	if (--m->refs > 0)
+		return;
+	TAILQ_REMOVE(&b->all, m, all);
+	b->nmessages--;
+	b->bytes -= m->size;
+	free(m);
+}
+
+static struct message *
+ring_at(const struct channel *c, size_t i)
+{
+	return c->ring[(c->first + i) % c->cap];
+}
+
+static void
+ring_drop(struct channel *c)
+{
+	struct message *m = ring_at(c, 0);
+
+	c->lost = m->news.id;
+	c->first = (c->first + 1) % c->cap;
+	c->n--;
+	message_unref(c->bus, m);
+}
+
+/* The circle has room for one more, and for no more than the limit. */
+static void
+ring_fit(struct channel *c)
+{
+	size_t cap = c->cap ? c->cap * 2 : 8;
+	struct message **ring;
+
+	while (c->n > 0 && c->n >= c->bus->ring)
+		ring_drop(c);
+	if (c->n < c->cap)
+		return;
+	ring = xmalloc(cap * sizeof(struct message *));
+	for (size_t i = 0; i < c->n; i++)
+		ring[i] = ring_at(c, i);
+	free(c->ring);
+	c->ring = ring;
+	c->cap = cap;
+	c->first = 0;
+}
+
+static void
+ring_add(struct channel *c, struct message *m)
+{
+	ring_fit(c);
+	c->ring[(c->first + c->n++) % c->cap] = m;
+	m->refs++;
+}
+
+/* The oldest messages of all go first; the newest one may stay alone. */
+static void
+keep_to_limit(struct bus *b)
+{
+	struct message *m;
+	struct channel *c;
+	uint64_t id;
+
+	while (b->bytes > b->limit && b->nmessages > 1) {
+		m = TAILQ_FIRST(&b->all);
+		id = m->news.id;
+		m->refs++;
+		TAILQ_FOREACH(c, &b->channels, entry)
+			if (c->n > 0 && ring_at(c, 0) == m)
+				ring_drop(c);
+		message_unref(b, m);
+		m = TAILQ_FIRST(&b->all);
+		if (m && m->news.id == id)
+			break;		/* it is being delivered */
+	}
+}
+
+void
+bus_set_limits(struct bus *b, int64_t ring, int64_t bytes)
+{
+	struct channel *c;
+
+	b->ring = (size_t)ring;
+	b->limit = (size_t)bytes;
+	TAILQ_FOREACH(c, &b->channels, entry)
+		while (c->n > b->ring)
+			ring_drop(c);
+	keep_to_limit(b);
+}
+
+/* --- channels --- */
+
+static struct bh_bytes
+pattern_of(const struct channel *c)
+{
+	return (struct bh_bytes){c->pattern, c->len};
+}
+
+/* Tells the backend what is wanted from it, or is not any more. */
+static void
+watch(struct channel *c, bool on)
+{
+	struct bus *b = c->bus;
+	const struct bh_backend_ops *ops = b->env->ops;
+
+	if (!b->env->be)
+		return;			/* closed already */
+	if (c->feed == BH_FEED_TOPICS) {
+		if (ops->subscribe)
+			ops->subscribe(b->env->be, pattern_of(c), on);
+		return;
+	}
+	if (on ? b->njobs++ == 0 : --b->njobs == 0)
+		if (ops->watch_jobs)
+			ops->watch_jobs(b->env->be, on);
+}
+
+static struct channel *
+channel_find(const struct bus *b, enum bh_feed feed, struct bh_bytes pattern)
+{
+	struct channel *c;
+
+	TAILQ_FOREACH(c, &b->channels, entry)
+		if (c->feed == feed && c->len == pattern.len &&
+		    memcmp(c->pattern, pattern.data, c->len) == 0)
+			return c;
+	return NULL;
+}
+
+static struct channel *
+channel_new(struct bus *b, enum bh_feed feed, struct bh_bytes pattern)
+{
+	struct channel *c = xcalloc(1, sizeof(*c) + pattern.len);
+
+	c->bus = b;
+	c->feed = feed;
+	c->len = pattern.len;
+	memcpy(c->pattern, pattern.data, pattern.len);
+	c->exact = true;
+	for (size_t i = 0; i < pattern.len; i++)
+		if (strchr("*?[\\", pattern.data[i]))
+			c->exact = false;
+	/* Whatever anybody has seen before, more may have come since. */
+	c->lost = next_id(b);
+	TAILQ_INIT(&c->subs);
+	TAILQ_INSERT_TAIL(&b->channels, c, entry);
+	b->nchannels++;
+	b->nidle++;
+	watch(c, true);
+	return c;
+}
+
+static void
+channel_free(struct channel *c)
+{
+	struct bus *b = c->bus;
+
+	CHECK(TAILQ_EMPTY(&c->subs));
+	while (c->n > 0)
+		ring_drop(c);
+	TAILQ_REMOVE(&b->channels, c, entry);
+	b->nchannels--;
+	b->nidle--;
+	watch(c, false);
+	free(c->ring);
+	free(c);
+}
+
+static void
+subscription_free(struct bh_subscription *s)
+{
+	TAILQ_REMOVE(&s->channel->subs, s, entry);
+	free(s);
+}
+
+/* Frees what ended during deliveries, and channels that nobody came back to.
+ * There is no timer for it: whoever touches the bus does it. */
+static void
+sweep(struct bus *b)
+{
+	int64_t now;
+	struct channel *c, *next;
+	struct bh_subscription *s, *after;
+
+	if (b->depth > 0)
+		return;
+	if (b->gone) {
+		b->gone = false;
+		TAILQ_FOREACH(c, &b->channels, entry)
+			TAILQ_FOREACH_SAFE(s, &c->subs, entry, after)
+				if (!s->fn)
+					subscription_free(s);
+	}
+	if (b->nidle == 0)
+		return;
+	now = clock_now().mono_ms;
+	TAILQ_FOREACH_SAFE(c, &b->channels, entry, next)
+		if (c->nsubs == 0 && now - c->idle_since >= LINGER_MS)
+			channel_free(c);
+}
+
+/* Room for a new channel: the one that has been idle for the longest goes. */
+static bool
+make_room(struct bus *b)
+{
+	struct channel *c, *oldest = NULL;
+
+	if (b->nchannels < CHANNELS_MAX)
+		return true;
+	TAILQ_FOREACH(c, &b->channels, entry)
+		if (TAILQ_EMPTY(&c->subs) && c->nsubs == 0 &&
+		    (!oldest || c->idle_since < oldest->idle_since))
+			oldest = c;
+	if (!oldest || b->depth > 0)
+		return false;
+	channel_free(oldest);
+	return true;
+}
+
+void
+bus_free(struct bus **bp)
+{
+	struct bus *b = *bp;
+	struct channel *c;
+	struct bh_subscription *s;
+
+	if (!b)
+		return;
+	CHECK(b->depth == 0);
+	while ((c = TAILQ_FIRST(&b->channels))) {
+		while ((s = TAILQ_FIRST(&c->subs)))
+			subscription_free(s);
+		if (c->nsubs > 0)
+			b->nidle++;
+		c->nsubs = 0;
+		channel_free(c);
+	}
+	free(b);
+	*bp = NULL;
+}
+
+/* --- telling --- */
+
+static void
+tell(struct bh_subscription *s, const struct message *m)
+{
+	if (!s->fn || m->news.id <= s->from)
+		return;
+	s->from = m->news.id;
+	s->fn(s->arg, &m->news);
+}
+
+static void
+tell_gap(struct bh_subscription *s)
+{
+	static const char json[] = "{\"event\":\"gap\"}";
+	struct channel *c = s->channel;
+	struct bh_news gap = {.id = c->lost, .topic = pattern_of(c),
+	    .json = {json, sizeof(json) - 1}};
+
+	s->fn(s->arg, &gap);
+}
+
+static bool
+matches(const struct channel *c, enum bh_feed feed, struct bh_bytes name)
+{
+	if (c->feed != feed)
+		return false;
+	if (c->exact)
+		return c->len == name.len &&
+		    memcmp(c->pattern, name.data, name.len) == 0;
+	return str_glob(c->pattern, c->len, name.data, name.len);
+}
+
+/* Tells what waits, and what comes up while that is told. */
+static void
+tell_pending(struct bus *b)
+{
+	struct bh_subscription *s;
+	struct channel *c;
+	struct message *m;
+
+	if (b->depth > 0)
+		return;
+	b->depth++;
+	while ((m = STAILQ_FIRST(&b->pending))) {
+		STAILQ_REMOVE_HEAD(&b->pending, pending);
+		TAILQ_FOREACH(c, &b->channels, entry)
+			if (c->nsubs > 0 && matches(c, m->feed, m->news.topic))
+				TAILQ_FOREACH(s, &c->subs, entry)
+					tell(s, m);
+		message_unref(b, m);
+	}
+	b->depth--;
+	sweep(b);
+}
+
+/* What the ring has beyond `after`. The callback may end the subscription,
+ * and publish: a message that the ring drops meanwhile is a gap again. */
+static void
+replay(struct bh_subscription *s, uint64_t after)
+{
+	struct channel *c = s->channel;
+	struct message *m;
+
+	if (after > c->bus->last_id)
+		after = 0;		/* of another life: all is news */
+	s->from = after;
+	while (s->fn) {
+		if (s->from < c->lost) {
+			s->from = c->lost;
+			tell_gap(s);
+			continue;
+		}
+		m = NULL;
+		for (size_t i = 0; i < c->n && !m; i++)
+			if (ring_at(c, i)->news.id > s->from)
+				m = ring_at(c, i);
+		if (!m)
+			break;
+		m->refs++;
+		tell(s, m);
+		message_unref(c->bus, m);
+	}
+}
+
+struct bh_subscription *
+bus_subscribe(struct bus *b, enum bh_feed feed, struct bh_bytes pattern,
+    uint64_t after, bh_news_fn *fn, void *arg, struct err *e)
+{
+	struct bh_subscription *s;
+	struct channel *c;
+
+	if (pattern.len < 1 || pattern.len > BUS_PATTERN_MAX) {
+		err_set(e, BH_E_BADARG, "%s: a pattern has 1 to %d bytes, not"
+		    " %zu", feed == BH_FEED_TOPICS ? "topic" : "queue",
+		    BUS_PATTERN_MAX, pattern.len);
+		return NULL;
+	}
+	sweep(b);
+	c = channel_find(b, feed, pattern);
+	if (!c && !make_room(b)) {
+		err_set(e, BH_E_TOOBIG, "there are %d different patterns with"
+		    " subscribers already", CHANNELS_MAX);
+		return NULL;
+	}
+	if (!c)
+		c = channel_new(b, feed, pattern);
+	s = xcalloc(1, sizeof(*s));
+	s->channel = c;
+	s->fn = fn;
+	s->arg = arg;
+	s->from = b->last_id;
+	TAILQ_INSERT_TAIL(&c->subs, s, entry);
+	if (c->nsubs++ == 0)
+		b->nidle--;
+	if (after > 0) {
+		b->depth++;
+		replay(s, after);
+		b->depth--;
+		tell_pending(b);
+	}
+	return s;
+}
+
+void
+bus_unsubscribe(struct bh_subscription *s)
+{
+	struct channel *c = s->channel;
+	struct bus *b = c->bus;
+
+	CHECK(s->fn && c->nsubs > 0);
+	s->fn = NULL;
+	if (--c->nsubs == 0) {
+		b->nidle++;
+		c->idle_since = clock_now().mono_ms;
+	}
+	if (b->depth > 0)
+		b->gone = true;
+	else
+		subscription_free(s);
+	sweep(b);
+}
+
+static bool
+wanted(const struct bus *b, enum bh_feed feed, struct bh_bytes name)
+{
+	struct channel *c;
+
+	TAILQ_FOREACH(c, &b->channels, entry)
+		if (matches(c, feed, name))
+			return true;
+	return false;
+}
+
+static struct bh_bytes
+put(char **at, struct bh_bytes from)
+{
+	struct bh_bytes v = {*at, from.len};
+
+	if (from.len)
+		memcpy(*at, from.data, from.len);
+	*at += from.len;
+	return v;
+}
+
+static struct message *
+message_new(struct bus *b, enum bh_feed feed, struct bh_bytes topic,
+    struct bh_bytes data, struct bh_bytes json)
+{
+	size_t size = sizeof(struct message) + topic.len + data.len + json.len;
+	struct message *m = xmalloc(size);
+	char *at = m->text;
+
+	m->refs = 1;
+	m->feed = feed;
+	m->size = size;
+	m->news.id = next_id(b);
+	m->news.topic = put(&at, topic);
+	m->news.data = put(&at, data);
+	m->news.json = put(&at, json);
+	TAILQ_INSERT_TAIL(&b->all, m, all);
+	b->nmessages++;
+	b->bytes += size;
+	return m;
+}
+
+/* Every ring has it before the first callback runs, as that may subscribe. */
+static int64_t
+deliver(struct bus *b, struct message *m)
+{
+	struct channel *c;
+	int64_t n = 0;
+
+	TAILQ_FOREACH(c, &b->channels, entry) {
+		if (!matches(c, m->feed, m->news.topic))
+			continue;
+		ring_add(c, m);
+		n += (int64_t)c->nsubs;
+	}
+	keep_to_limit(b);
+	STAILQ_INSERT_TAIL(&b->pending, m, pending);
+	tell_pending(b);
+	return n;
+}
+
+/* JSON as it is, on one line: a line break can only stand between tokens. */
+static void
+put_data(struct json *j, struct bh_bytes v)
+{
+	char *p;
+
+	if (!json_valid(v.data, v.len)) {
+		json_bytes(j, v.data, v.len);
+		return;
+	}
+	json_raw(j, v.data, v.len);
+	p = j->out->data + j->out->len - v.len;
+	for (size_t i = 0; i < v.len; i++)
+		if (p[i] == '\n' || p[i] == '\r')
+			p[i] = ' ';
+}
+
+int64_t
+bus_message(struct bus *b, struct bh_bytes topic, struct bh_bytes message)
+{
+	struct buf out = BUF_INIT;
+	struct message *m;
+	struct json j;
+
+	sweep(b);
+	if (!wanted(b, BH_FEED_TOPICS, topic))
+		return 0;
+	json_init(&j, &out);
+	json_object(&j);
+	json_key(&j, "topic");
+	json_bytes(&j, topic.data, topic.len);
+	json_key(&j, "data");
+	put_data(&j, message);
+	json_object_end(&j);
+	m = message_new(b, BH_FEED_TOPICS, topic, message,
+	    (struct bh_bytes){buf_peek(&out), buf_size(&out)});
+	buf_done(&out);
+	return deliver(b, m);
+}
+
+const char *
+bus_news_word(enum bh_job_news news)
+{
+	static const char *const words[] = {
+		[BH_NEWS_ADDED] = "added", [BH_NEWS_ACTIVE] = "active",
+		[BH_NEWS_COMPLETED] = "completed",
+		[BH_NEWS_FAILED] = "failed",
+		[BH_NEWS_RETRYING] = "retrying",
+		[BH_NEWS_STALLED] = "stalled",
+		[BH_NEWS_PROGRESS] = "progress",
+		[BH_NEWS_REMOVED] = "removed",
+	};
+
+	CHECK(news < nitems(words));
+	return words[news];
+}
+
+static void
+write_job(struct json *j, const struct bh_job_event *ev)
+{
+	static const char *const states[] = {"waiting", "delayed", "active",
+	    "completed", "failed"};
+	char id[24];
+
+	snprintf(id, sizeof(id), "%lld", (long long)ev->id);
+	json_object(j);
+	json_key(j, "event");
+	json_str(j, bus_news_word(ev->news));
+	json_key(j, "id");
+	json_str(j, id);
+	json_key(j, "queue");
+	json_bytes(j, ev->queue.data, ev->queue.len);
+	json_key(j, "state");
+	json_str(j, states[ev->state]);
+	json_key(j, "attempt");
+	json_int(j, ev->attempt);
+	json_key(j, "at");
+	json_int(j, ev->at);
+	if (ev->progress.data) {
+		json_key(j, "progress");
+		put_data(j, ev->progress);
+	}
+	if (ev->error.data) {
+		json_key(j, "error");
+		json_bytes(j, ev->error.data, ev->error.len);
+	}
+	json_object_end(j);
+}
+
+void
+bus_job(struct bus *b, const struct bh_job_event *ev)
+{
+	struct buf out = BUF_INIT;
+	struct json j;
+	struct message *m;
+
+	sweep(b);
+	if (!wanted(b, BH_FEED_JOBS, ev->queue))
+		return;
+	json_init(&j, &out);
+	write_job(&j, ev);
+	m = message_new(b, BH_FEED_JOBS, ev->queue, (struct bh_bytes){"", 0},
+	    (struct bh_bytes){buf_peek(&out), buf_size(&out)});
+	buf_done(&out);
+	(void)deliver(b, m);
+}
+
+void
+bus_stats(const struct bus *b, struct bus_stats *ret)
+{
+	struct channel *c;
+
+	*ret = (struct bus_stats){.channels = (int64_t)b->nchannels,
+	    .messages = (int64_t)b->nmessages, .bytes = (int64_t)b->bytes};
+	TAILQ_FOREACH(c, &b->channels, entry)
+		ret->subscribers += (int64_t)c->nsubs;
+}
