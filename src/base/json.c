@@ -2,6 +2,7 @@
 #include "base/json.h"
 
 #include <math.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -227,6 +228,42 @@ json_raw(struct json *j, const char *s, size_t len)
 {
 	separate(j);
 	buf_add(j->out, s, len);
+}
+
+static void
+put_base64(struct json *j, const char *s, size_t len)
+{
+	unsigned char *to;
+
+	separate(j);
+	to = (unsigned char *)buf_reserve(j->out, len / 3 * 4 + 7);
+	*to = '"';
+	len = (size_t)EVP_EncodeBlock(to + 1, (const unsigned char *)s,
+	    (int)len);
+	to[1 + len] = '"';
+	buf_added(j->out, len + 2);
+}
+
+void
+json_body(struct json *j, const char *key, const char *s, size_t len)
+{
+	const char *encoding;
+	char name[64];
+
+	json_key(j, key);
+	if (json_valid(s, len)) {
+		json_raw(j, s, len);
+		encoding = "json";
+	} else if (json_utf8(s, len)) {
+		json_bytes(j, s, len);
+		encoding = "text";
+	} else {
+		put_base64(j, s, len);
+		encoding = "base64";
+	}
+	snprintf(name, sizeof(name), "%s_encoding", key);
+	json_key(j, name);
+	json_str(j, encoding);
 }
 
 /* The judge reads forward only: p is what is left, and a level's bit says

@@ -44,6 +44,11 @@ void json_null(struct json *j);
 /* Text that is JSON already, as it is. */
 void json_raw(struct json *j, const char *s, size_t len);
 
+/* A payload or result in an object: under its own key as JSON where it is
+ * JSON, as a string where it is UTF-8, else in base64; which of them is said
+ * under KEY_encoding ("json", "text", "base64"). */
+void json_body(struct json *j, const char *key, const char *s, size_t len);
+
 /* Whether the bytes are one JSON text by RFC 8259 in valid UTF-8, not deeper
  * than 512, without unpaired surrogates. */
 bool json_valid(const char *s, size_t len);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "ctl/render.h"
 
-#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,39 +52,6 @@ value_bytes(const struct resp_value *v, const char *key)
 }
 
 static void
-json_base64(struct json *j, struct bh_bytes s)
-{
-	unsigned char *out = xmalloc(s.len / 3 * 4 + 5);
-	int n = EVP_EncodeBlock(out, (const unsigned char *)s.data,
-	    (int)s.len);
-
-	json_bytes(j, (const char *)out, (size_t)n);
-	free(out);
-}
-
-/* A payload or result under its own key, and how it is written there. */
-static void
-render_body(struct json *j, const char *key, struct bh_bytes s)
-{
-	const char *encoding = "base64";
-	char name[32];
-
-	json_key(j, key);
-	if (json_valid(s.data, s.len)) {
-		json_raw(j, s.data, s.len);
-		encoding = "json";
-	} else if (json_utf8(s.data, s.len)) {
-		json_bytes(j, s.data, s.len);
-		encoding = "text";
-	} else {
-		json_base64(j, s);
-	}
-	snprintf(name, sizeof(name), "%s_encoding", key);
-	json_key(j, name);
-	json_str(j, encoding);
-}
-
-static void
 render_object(struct json *j, const struct resp_value *v)
 {
 	json_object(j);
@@ -95,10 +61,12 @@ render_object(struct json *j, const struct resp_value *v)
 
 		if (item->type == RESP_BULK && item->s.data &&
 		    str_is(k->s.data, k->s.len, "payload")) {
-			render_body(j, "payload", item->s);
+			json_body(j, "payload", item->s.data,
+			    item->s.len);
 		} else if (item->type == RESP_BULK && item->s.data &&
 		    str_is(k->s.data, k->s.len, "result")) {
-			render_body(j, "result", item->s);
+			json_body(j, "result", item->s.data,
+			    item->s.len);
 		} else {
 			json_key_bytes(j, k->s.data, k->s.len);
 			render_json(j, item);
