@@ -604,6 +604,9 @@ struct bh_plugin {
 	void (*done)(void);
 };
 
+extern const struct bh_plugin bellhop_plugin
+    __attribute__((visibility("default")));
+
 /* Who has connected to a door's address. */
 struct bh_peer {
 	bool is_unix;
@@ -638,7 +641,10 @@ struct bh_caller;
 
 enum bh_call_flag {
 	/* JOB.ADD answers a map of id, queue, state and duplicate. */
-	BH_CALL_DETAIL = 1
+	BH_CALL_DETAIL = 1,
+	/* It was received after the door's drain(): what changes something
+	 * or waits is answered BUSY. */
+	BH_CALL_LATE = 2
 };
 
 /* One command. The caller fills the first part and leaves all of it alone

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Start and stop. The order of the start: configuration, tokens, scripts (as
- * recovery needs their options), the store recovered, doors. The stop: store,
- * script threads, doors.
+ * Start and stop. The order of the start: configuration, plugins, tokens,
+ * scripts (as recovery needs their options), the store recovered, doors. The
+ * stop: store, script threads, doors, plugins.
  */
 #include "boot/boot.h"
 
@@ -64,8 +64,9 @@ daemon_apply(struct daemon *d)
 		    d->conf->event_memory);
 	if (!d->env.be)
 		return;
-	embedded_set_limits(d->env.be, d->conf->payload_cache,
-	    d->conf->max_disk, d->conf->max_queues);
+	if (d->env.ops == &embedded_ops)
+		embedded_set_limits(d->env.be, d->conf->payload_cache,
+		    d->conf->max_disk, d->conf->max_queues);
 	d->env.ops->options_changed(d->env.be);
 }
 
@@ -141,6 +142,9 @@ open_tokens(struct daemon *d, struct err *e)
 static int
 open_store(struct daemon *d, struct err *e)
 {
+	const struct bh_backend_type *brought = host_backend(d->host,
+	    d->env.ops->name);
+	char why[BH_ERROR_TEXT] = "";
 	struct embedded_config c = {
 	    .dir = d->conf->state_dir,
 	    .relaxed = strcmp(d->conf->durability, "relaxed") == 0,
@@ -151,7 +155,12 @@ open_store(struct daemon *d, struct err *e)
 	    .wake = wake,
 	    .wake_arg = d};
 
-	return embedded_open(&d->env.be, &c, e);
+	if (d->env.ops == &embedded_ops)
+		return embedded_open(&d->env.be, &c, e);
+	if (brought->open(&d->env.be, host_api(d->host), why) == 0)
+		return 0;
+	return err_set(e, BH_E_BACKEND, "backend '%s': %s",
+	    d->env.ops->name, *why ? why : "it does not open");
 }
 
 /* --- scripts come first: recovery needs to know their options --- */
@@ -186,27 +195,45 @@ load_scripts(struct daemon *d)
 	loop_run(d->loop);
 }
 
-/* Those of the file's plugins that are not there are named; this version has
- * none that it could load. */
-static int
-check_plugins(const struct daemon *d, struct err *e)
-{
-	const char *name = d->conf->plugins[0];
-	char *path;
-	int found;
+/* --- plugins, and the backend that one of them may bring --- */
 
-	if (!name)
+static int
+choose_backend(struct daemon *d, struct err *e)
+{
+	const char *type = d->conf->backend_type;
+	const struct bh_backend_type *brought = host_backend(d->host, type);
+	struct buf names = BUF_INIT;
+
+	if (strcmp(type, embedded_ops.name) == 0 || brought) {
+		d->env.ops = brought ? brought->ops : &embedded_ops;
 		return 0;
-	path = xasprintf("%s/%s.so", d->conf->plugin_dir, name);
-	found = access(path, F_OK) == 0;
-	if (found)
-		err_set(e, BH_E_ERR, "plugin '%s': %s is not a plugin of "
-		    "this version", name, path);
-	else
-		err_set(e, BH_E_ERR, "plugin '%s': %s does not exist; "
-		    "install it, or take it out of 'plugins'", name, path);
-	free(path);
+	}
+	host_backend_names(d->host, &names);
+	err_set(e, BH_E_ERR, "backend.type: there is no backend '%s'; known"
+	    " are %s, and those that plugins bring", type, buf_str(&names));
+	buf_done(&names);
 	return -1;
+}
+
+static int
+open_plugins(struct daemon *d, struct err *e)
+{
+	d->host = host_new(d->loop, &d->env);
+	if (plugins_load(&d->plugins, d->conf->plugin_dir, d->conf->plugins,
+	    e) < 0 ||
+	    plugins_init(d->plugins, host_api(d->host), e) < 0)
+		return -1;
+	return choose_backend(d, e);
+}
+
+static void
+log_plugins(const struct daemon *d)
+{
+	const struct bh_plugin *p;
+
+	for (size_t i = 0; (p = plugins_at(d->plugins, i)); i++)
+		log_info("plugin %s %s", p->name, p->version ? p->version :
+		    "");
 }
 
 static int
@@ -215,7 +242,6 @@ start(struct daemon *d, struct err *e)
 	int64_t began = clock_now().mono_ms;
 	size_t i;
 
-	d->env.ops = &embedded_ops;
 	d->env.arg = d;
 	d->env.started_at = clock_now().wall_ms;
 	d->env.reload = reload_start;
@@ -224,7 +250,7 @@ start(struct daemon *d, struct err *e)
 	d->env.script_at = script_at;
 	d->env.figures = figures;
 	d->loop = loop_new();
-	if (check_plugins(d, e) < 0 || open_tokens(d, e) < 0)
+	if (open_plugins(d, e) < 0 || open_tokens(d, e) < 0)
 		return -1;
 	load_scripts(d);
 	if (open_store(d, e) < 0 ||
@@ -236,8 +262,11 @@ start(struct daemon *d, struct err *e)
 	loop_on_signal(d->loop, SIGTERM, on_terminate, d);
 	loop_on_signal(d->loop, SIGINT, on_terminate, d);
 	front_start(d->front);
+	log_plugins(d);
 	for (i = 0; front_address(d->front, i); i++)
 		log_info("listening on %s", front_address(d->front, i));
+	for (i = 0; host_address(d->host, i); i++)
+		log_info("listening on %s", host_address(d->host, i));
 	log_info("bellhopd %s is ready after %lld ms; the store is %s/"
 	    "bellhop.db, durability %s", BELLHOP_VERSION,
 	    (long long)(clock_now().mono_ms - began), d->conf->state_dir,
@@ -253,7 +282,11 @@ stop(struct daemon *d)
 		d->env.ops->close(d->env.be);
 	d->env.be = NULL;
 	pool_free(&d->pool);
+	if (d->host)
+		host_close_doors(d->host);
 	front_free(&d->front);
+	plugins_free(&d->plugins);
+	host_free(&d->host);
 	tokens_free(&d->env.tokens);
 	cmd_env_done(&d->env);
 	bus_free(&d->env.bus);
@@ -288,12 +321,26 @@ run(struct daemon *d)
 
 /* --- the command line --- */
 
+/* The file has been read; the rest that can be known without starting. */
 static int
 check(struct daemon *d)
 {
-	printf("%s: ok\n", d->conf_file ? d->conf_file : "defaults");
+	const char *file = d->conf_file ? d->conf_file : "defaults";
+	struct err e = ERR_INIT;
+	int rc;
+
+	d->env.conf = d->conf;
+	d->loop = loop_new();
+	rc = open_plugins(d, &e);
+	plugins_free(&d->plugins);
+	host_free(&d->host);
+	loop_free(&d->loop);
+	if (rc < 0)
+		fprintf(stderr, "%s: %s\n", file, e.text);
+	else
+		printf("%s: ok\n", file);
 	conf_free(&d->conf);
-	return 0;
+	return rc < 0 ? 1 : 0;
 }
 
 int

@@ -10,6 +10,8 @@
 #include "cmd/env.h"
 #include "conf/conf.h"
 #include "front/front.h"
+#include "front/host.h"
+#include "front/plugin.h"
 #include "rt/loop.h"
 #include "script/pool.h"
 
@@ -25,6 +27,8 @@ struct daemon {
 	struct qopts *qopts;
 	struct loop *loop;
 	struct cmd_env env;
+	struct plugin_host *host;
+	struct plugins *plugins;
 	struct front *front;
 	struct pool *pool;
 

@@ -18,7 +18,10 @@ on_callback(void *arg, const struct bh_callback *cb)
 static void
 on_job(void *arg, const struct bh_job_event *ev)
 {
-	bus_job(((struct daemon *)arg)->env.bus, ev);
+	struct daemon *d = arg;
+
+	host_job(d->host, ev);
+	bus_job(d->env.bus, ev);
 }
 
 static int64_t

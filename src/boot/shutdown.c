@@ -32,6 +32,7 @@ begin(struct daemon *d, int64_t mono_ms)
 	pool_drain(d->pool);
 	d->env.ops->drain(d->env.be);
 	front_drain(d->front);
+	host_drain(d->host);
 }
 
 bool
@@ -43,7 +44,7 @@ shutdown_step(struct daemon *d, int64_t mono_ms, int64_t *next)
 		return false;
 	}
 	if (pool_running(d->pool) == 0 && front_idle(d->front) &&
-	    d->env.ops->idle(d->env.be))
+	    host_idle(d->host) && d->env.ops->idle(d->env.be))
 		return true;
 	if (mono_ms >= d->grace_until && !d->handlers_stopped) {
 		if (pool_running(d->pool) > 0)
@@ -55,6 +56,7 @@ shutdown_step(struct daemon *d, int64_t mono_ms, int64_t *next)
 		*next = mono_ms;
 	} else if (mono_ms >= d->grace_until) {
 		front_close_clients(d->front);
+		host_close_doors(d->host);
 		return true;
 	}
 	if (d->grace_until < *next)

@@ -11,10 +11,12 @@
  * the next sleep (turn_run):
  *
  *  4. what the script threads have sent: results, questions
- *  5. the handler host asks for jobs where it has room
- *  6. waiting jobs are handed out; all changes of this turn go to the
+ *  5. what the plugins' doors have received: more commands start
+ *  6. the handler host asks for jobs where it has room
+ *  7. waiting jobs are handed out; all changes of this turn go to the
  *     journal as one batch
- *  7. answers leave on the sockets; dead connections are freed
+ *  8. answers leave on the sockets, the plugins' doors' too; dead
+ *     connections are freed
  */
 #include "base/clock.h"
 #include "boot/daemon.h"
@@ -36,8 +38,12 @@ turn_run(void *arg)
 	int64_t next, at;
 
 	pool_take(d->pool, now.mono_ms);
+	host_take(d->host);
 	pool_feed(d->pool);
 	next = d->env.ops->turn_end(d->env.be);
+	at = host_flush(d->host);
+	if (at < next)
+		next = at;
 	if (front_flush(d->front))
 		next = now.mono_ms;
 	at = pool_next(d->pool);

@@ -66,7 +66,7 @@ struct bus {
 	TAILQ_HEAD(, message) all;
 	STAILQ_HEAD(, message) pending;
 	size_t nchannels;
-	size_t njobs;			/* of them for jobs */
+	size_t njobs;			/* who wants to hear of jobs */
 	size_t nidle;			/* of them without a subscriber */
 	size_t nmessages, bytes;
 	size_t ring, limit;
@@ -196,6 +196,16 @@ pattern_of(const struct channel *c)
 	return (struct bh_bytes){c->pattern, c->len};
 }
 
+void
+bus_watch_jobs(struct bus *b, bool on)
+{
+	const struct bh_backend_ops *ops = b->env->ops;
+
+	if (b->env->be && (on ? b->njobs++ == 0 : --b->njobs == 0) &&
+	    ops->watch_jobs)
+		ops->watch_jobs(b->env->be, on);
+}
+
 /* Tells the backend what is wanted from it, or is not any more. */
 static void
 watch(struct channel *c, bool on)
@@ -210,9 +220,7 @@ watch(struct channel *c, bool on)
 			ops->subscribe(b->env->be, pattern_of(c), on);
 		return;
 	}
-	if (on ? b->njobs++ == 0 : --b->njobs == 0)
-		if (ops->watch_jobs)
-			ops->watch_jobs(b->env->be, on);
+	bus_watch_jobs(b, on);
 }
 
 static struct channel *

@@ -59,6 +59,9 @@ void bus_unsubscribe(struct bh_subscription *s);
 int64_t bus_message(struct bus *b, struct bh_bytes topic,
     struct bh_bytes message);
 void bus_job(struct bus *b, const struct bh_job_event *ev);
+/* Somebody besides the subscribers wants bh_events.job, or does not any more;
+ * calls nest. Subscribers are counted in by themselves. */
+void bus_watch_jobs(struct bus *b, bool on);
 
 /* For INFO and metrics. */
 struct bus_stats {

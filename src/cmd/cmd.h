@@ -52,7 +52,7 @@ struct session {
 	enum reply_mode replies;	/* CLIENT REPLY, for the next calls */
 	bool monitor;
 	bool close;			/* QUIT: close after the reply */
-	const char *door;		/* "resp", "script" */
+	const char *door;		/* "resp", "script", "http" */
 	int64_t since_ms;		/* wall */
 	int64_t last_us;		/* of clock_mono_us() */
 	const char *last_cmd;
@@ -71,6 +71,7 @@ struct cmd_call {
 	void (*done)(struct cmd_call *call);
 	void *user;
 	bool late;			/* it came after the shutdown began */
+	bool detail;			/* JOB.ADD answers with a map */
 	bool mute;			/* no reply is wanted; CLIENT REPLY
 					   changes it for itself */
 	/* The command's: */

@@ -18,10 +18,23 @@ static void
 added(struct bh_req *req)
 {
 	struct op *op = op_of(req);
+	struct reply *r = op->call->reply;
 
 	if (op_failed(op))
 		return;
-	reply_id(op->call->reply, op->id);
+	if (!op->call->detail) {
+		reply_id(r, op->id);
+		op_end(op);
+		return;
+	}
+	r->ops->map(r, 4);
+	reply_str(r, "id");
+	reply_id(r, op->id);
+	reply_str(r, "queue");
+	reply_bytes(r, op->put.queue);
+	reply_pair_str(r, "state", arg_states[op->put.state]);
+	reply_str(r, "duplicate");
+	r->ops->boolean(r, op->put.duplicate);
 	op_end(op);
 }
 

@@ -26,6 +26,12 @@ struct script_info {
 struct bus;
 struct slowlog;
 
+/* A library that a plugin brings to the scripts. */
+struct lua_lib {
+	const char *name;
+	int (*open)(struct lua_State *L);	/* on script threads */
+};
+
 /* Since the start; the front counts connections. */
 struct cmd_stats {
 	int64_t commands, errors;
@@ -54,19 +60,29 @@ struct cmd_env {
 	    struct bh_why *ret);
 	/* The i-th script; false past the end. */
 	bool (*script_at)(void *arg, size_t i, struct script_info *ret);
-	/* A webhook for the script that declares its name. */
+	/* A webhook for the script that declares its name; NULL: no script
+	 * declares any. */
 	void (*hook)(void *arg, struct bh_hook *hook);
 	/* Figures of the process for INFO and BELLHOP STATUS: one map of
 	 * names to plain values. */
 	void (*figures)(void *arg, struct reply *r);
 
-	/* The connections' side, set by the front. */
+	/* The connections' side, set by the front; client_at goes on with the
+	 * callers of other doors. */
 	void *front;
 	bool (*client_at)(void *front, size_t i, const struct session **ret);
 	bool (*client_kill)(void *front, uint64_t id);
 	/* Shows a call to the sessions that watch; called while monitors. */
 	void (*monitor)(void *front, const struct cmd_call *call);
 	size_t monitors;
+	uint64_t last_session;		/* id of the newest session */
+
+	/* The plugins' side, set by the host. */
+	void *host;
+	bool (*caller_at)(void *host, size_t i, const struct session **ret);
+	size_t callers;			/* connections of plugins' doors */
+	const struct lua_lib *lua_libs;	/* all there before scripts load */
+	size_t nlua_libs;
 
 	struct cmd_stats stats;
 	struct slowlog *slowlog;	/* made by the first slow command */

@@ -19,6 +19,19 @@ session_init(struct session *s, uint64_t id, const char *door,
 	    .since_ms = clock_now().wall_ms, .last_us = clock_mono_us()};
 }
 
+enum cmd_role
+session_role_of(const struct conf *conf, bool is_unix, bool loopback)
+{
+	const char *role = conf->loopback_role;
+	enum cmd_role ret = ROLE_NONE;
+
+	if (is_unix)
+		return ROLE_ADMIN;
+	if (loopback)
+		CHECK(role_parse(role, strlen(role), &ret) == 0);
+	return ret;
+}
+
 static void
 drop_patterns(struct session *s)
 {

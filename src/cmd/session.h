@@ -4,12 +4,19 @@
 #define CMD_SESSION_H
 
 #include "cmd/cmd.h"
+#include "conf/conf.h"
 #include "conf/tokens.h"
 
-/* door: "resp" or "script"; addr is copied. */
+/* door: "resp", "script" or a plugin's, it must last; addr is copied. */
 void session_init(struct session *s, uint64_t id, const char *door,
     const char *addr, enum cmd_role role);
 void session_done(struct session *s);
+
+/* What somebody may do before showing a token: whom the system vouches for,
+ * on a unix socket, anything; on TCP from this machine what loopback_role
+ * says; others nothing. */
+enum cmd_role session_role_of(const struct conf *conf, bool is_unix,
+    bool loopback);
 
 /* The rights of a token instead of the door's. */
 void session_grant(struct session *s, const struct token *t);

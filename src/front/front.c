@@ -11,15 +11,14 @@
 #include "base/die.h"
 #include "base/log.h"
 #include "base/xalloc.h"
+#include "front/bind.h"
 #include "front/resp.h"
 
 #define REFUSAL "-ERR max number of clients reached\r\n"
-#define INHERIT_MAX 64
 
 struct front {
 	struct resp_door door;
-	struct listener **listeners;
-	size_t nlisteners;
+	struct bind bind;
 };
 
 static void
@@ -28,7 +27,8 @@ on_accept(void *arg, int fd, const struct peer *peer)
 	struct front *f = arg;
 	struct cmd_env *env = f->door.env;
 
-	if (f->door.nclients >= (size_t)env->conf->max_connections) {
+	if (f->door.nclients + env->callers >=
+	    (size_t)env->conf->max_connections) {
 		env->stats.rejected++;
 		log_debug("%s: refused: max_connections (%lld) is reached",
 		    peer->name, (long long)env->conf->max_connections);
@@ -45,8 +45,11 @@ client_at(void *front, size_t i, const struct session **ret)
 {
 	struct front *f = front;
 
+	const struct cmd_env *env = f->door.env;
+
 	if (i >= f->door.nclients)
-		return false;
+		return env->caller_at &&
+		    env->caller_at(env->host, i - f->door.nclients, ret);
 	*ret = client_session(f->door.clients[i]);
 	return true;
 }
@@ -117,61 +120,13 @@ monitor(void *front, const struct cmd_call *call)
 	buf_done(&b);
 }
 
-/* Beyond this machine there is no one whom the system vouches for. */
-static int
-check_reach(const struct front *f, const struct listener *l, struct err *e)
-{
-	const struct tokens *tokens = f->door.env->tokens;
-
-	if (listen_is_local(l) || (tokens && tokens_count(tokens) > 0))
-		return 0;
-	return err_set(e, BH_E_ERR, "listen.resp: other machines can reach"
-	    " '%s', but there is no token: start without that address, run"
-	    " 'bellhopctl token add NAME --role ROLE', and put it back",
-	    listen_address(l));
-}
-
-static int
-add_listener(struct front *f, struct loop *l, const char *address, int fd,
-    struct err *e)
-{
-	struct listen_config config = {.loop = l, .accepted = on_accept,
-	    .arg = f, .refusal = REFUSAL};
-	struct listener *one;
-	struct err cause;
-
-	if (address ? listen_open(&one, address, &config, &cause) < 0 :
-	    listen_adopt(&one, fd, &config, &cause) < 0)
-		return err_set(e, cause.code, "listen.resp: %.200s",
-		    cause.text);
-	f->listeners = xrealloc(f->listeners, (f->nlisteners + 1) *
-	    sizeof(*f->listeners));
-	f->listeners[f->nlisteners++] = one;
-	return check_reach(f, one, e);
-}
-
-/* What systemd passes replaces the list in the configuration. */
-static int
-add_listeners(struct front *f, struct loop *l, struct err *e)
-{
-	char *const *addresses = f->door.env->conf->listen_resp;
-	int fds[INHERIT_MAX];
-	size_t n = listen_inherit("resp", fds, INHERIT_MAX);
-
-	for (size_t i = 0; i < n; i++)
-		if (add_listener(f, l, NULL, fds[i], e) < 0)
-			return -1;
-	for (size_t i = 0; n == 0 && addresses[i]; i++)
-		if (add_listener(f, l, addresses[i], -1, e) < 0)
-			return -1;
-	return 0;
-}
-
 int
 front_new(struct front **ret, struct loop *l, struct cmd_env *env,
     struct err *e)
 {
 	struct front *f = xcalloc(1, sizeof(*f));
+	struct listen_config config = {.loop = l, .accepted = on_accept,
+	    .arg = f, .refusal = REFUSAL};
 
 	f->door.env = env;
 	f->door.conns = conn_set_new(l);
@@ -181,7 +136,8 @@ front_new(struct front **ret, struct loop *l, struct cmd_env *env,
 	env->client_at = client_at;
 	env->client_kill = kill_client;
 	env->monitor = monitor;
-	if (add_listeners(f, l, e) < 0) {
+	if (bind_all(&f->bind, "listen.resp", "resp", env->conf->listen_resp,
+	    env->tokens, &config, e) < 0) {
 		front_free(&f);
 		return -1;
 	}
@@ -192,8 +148,7 @@ front_new(struct front **ret, struct loop *l, struct cmd_env *env,
 void
 front_start(struct front *f)
 {
-	for (size_t i = 0; i < f->nlisteners; i++)
-		listen_start(f->listeners[i]);
+	bind_start(&f->bind);
 }
 
 void
@@ -214,9 +169,7 @@ front_free(struct front **fp)
 		return;
 	*fp = NULL;
 	env = f->door.env;
-	for (size_t i = 0; i < f->nlisteners; i++)
-		listen_free(&f->listeners[i]);
-	free(f->listeners);
+	bind_done(&f->bind);
 	front_close_clients(f);
 	client_reap(&f->door);
 	CHECK(TAILQ_EMPTY(&f->door.gone));
@@ -243,8 +196,7 @@ front_flush(struct front *f)
 void
 front_drain(struct front *f)
 {
-	for (size_t i = 0; i < f->nlisteners; i++)
-		listen_stop(f->listeners[i]);
+	bind_stop(&f->bind);
 	/* What the kernel holds now was received before: it is read first. */
 	for (size_t i = f->door.nclients; i-- > 0;)
 		client_drain(f->door.clients[i]);
@@ -262,5 +214,5 @@ front_idle(const struct front *f)
 const char *
 front_address(const struct front *f, size_t i)
 {
-	return i < f->nlisteners ? listen_address(f->listeners[i]) : NULL;
+	return bind_address(&f->bind, i);
 }

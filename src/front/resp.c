@@ -6,7 +6,6 @@
 
 #include <bsd/sys/queue.h>
 
-#include "base/die.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "base/xalloc.h"
@@ -283,29 +282,15 @@ static const struct conn_ops client_ops = {
 	.closed = on_closed,
 };
 
-/* What a client may do before it shows a token. */
-static enum cmd_role
-peer_role(const struct resp_door *door, const struct peer *peer)
-{
-	const char *role = door->env->conf->loopback_role;
-	enum cmd_role ret = ROLE_NONE;
-
-	if (peer->is_unix)
-		return ROLE_ADMIN;
-	if (!peer->loopback)
-		return ROLE_NONE;
-	CHECK(role_parse(role, strlen(role), &ret) == 0);
-	return ret;
-}
-
 void
 client_new(struct resp_door *door, int fd, const struct peer *peer)
 {
 	struct client *c = xcalloc(1, sizeof(*c));
 
 	c->door = door;
-	session_init(&c->session, ++door->last_id, "resp", peer->name,
-	    peer_role(door, peer));
+	session_init(&c->session, ++door->env->last_session, "resp",
+	    peer->name, session_role_of(door->env->conf, peer->is_unix,
+	    peer->loopback));
 	resp_parser_init(&c->parser);
 	if (door->nclients == door->cap) {
 		door->cap = door->cap ? door->cap * 2 : 16;

@@ -32,7 +32,6 @@ struct resp_door {
 	size_t nready;
 	struct client_list gone;	/* closed, their calls still run */
 	bool draining;
-	uint64_t last_id;
 };
 
 void client_new(struct resp_door *door, int fd, const struct peer *peer);

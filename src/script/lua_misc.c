@@ -169,6 +169,20 @@ misc_require(lua_State *L)
 	return 1;
 }
 
+/* The libraries of plugins: globals, and modules that are there already.
+ * The globals and the modules are the two topmost values. */
+static void
+open_plugins(lua_State *L, const struct script_env *env)
+{
+	for (size_t i = 0; i < env->nlibs; i++) {
+		lua_pushcfunction(L, env->libs[i].open);
+		lua_call(L, 0, 1);
+		lua_pushvalue(L, -1);
+		lua_setfield(L, -3, env->libs[i].name);
+		lua_setfield(L, -3, env->libs[i].name);
+	}
+}
+
 void
 lua_misc_open(lua_State *L)
 {
@@ -184,5 +198,8 @@ lua_misc_open(lua_State *L)
 	lua_pushcfunction(L, misc_require);
 	lua_setfield(L, -2, "require");
 	lua_newtable(L);
+	lua_pushvalue(L, -1);
 	lua_rawsetp(L, LUA_REGISTRYINDEX, &modules_key);
+	open_plugins(L, env);
+	lua_pop(L, 1);
 }

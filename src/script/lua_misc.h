@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* config, secret(name) and require(name). */
+/* config, secret(name), require(name), and what plugins bring. */
 #ifndef SCRIPT_LUA_MISC_H
 #define SCRIPT_LUA_MISC_H
 

@@ -77,6 +77,8 @@ load_start(struct pool *p, const struct conf *conf)
 	l->ok = true;
 	script_env_unref(&l->env);
 	l->env = script_env_new(conf);
+	l->env->libs = p->config.env->lua_libs;
+	l->env->nlibs = p->config.env->nlua_libs;
 	free(l->dir);
 	l->dir = xstrdup(conf->scripts_dir);
 	buf_reset(&l->report, 0);

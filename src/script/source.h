@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "cmd/env.h"
 #include "conf/conf.h"
 
 struct script_env {
@@ -22,6 +23,8 @@ struct script_env {
 	int64_t max_result;
 	struct conf_user *user;
 	size_t nuser;
+	const struct lua_lib *libs;	/* of plugins; they outlive all */
+	size_t nlibs;
 };
 
 struct script_env *script_env_new(const struct conf *conf);

@@ -272,7 +272,10 @@ state_new(struct host *h, struct source *src, struct script_opts *ret,
 	lua_atpanic(st->L, on_panic);
 	lua_pushcfunction(st->L, state_setup);
 	if (lua_pcall(st->L, 0, 0, 0) != LUA_OK) {
-		buf_adds(e, "not enough memory to load the script");
+		/* A plugin's library may raise what it likes. */
+		buf_adds(e, lua_type(st->L, -1) == LUA_TSTRING ?
+		    lua_tostring(st->L, -1) :
+		    "not enough memory to load the script");
 		state_free(&st);
 		return NULL;
 	}

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Fixtures. A module says what daemon it wants by OPTIONS, CONFIG, SCRIPTS
-and ENV; its tests share that one, each on queues of its own."""
+"""Fixtures. A module says what daemon it wants by OPTIONS, CONFIG, SCRIPTS,
+ENV, PLUGINS and HTTP; its tests share that one, each on queues of its own."""
 import itertools
 import os
 import sys
@@ -19,7 +19,8 @@ numbers = itertools.count(1)
 def shared(request):
     mod = request.module
     d = Daemon(getattr(mod, "OPTIONS", None), getattr(mod, "CONFIG", ""),
-               getattr(mod, "SCRIPTS", None), getattr(mod, "ENV", None))
+               getattr(mod, "SCRIPTS", None), getattr(mod, "ENV", None),
+               getattr(mod, "PLUGINS", ()), getattr(mod, "HTTP", False))
     prepare = getattr(mod, "prepare", None)
     if prepare:
         prepare(d)
@@ -67,8 +68,9 @@ def make():
     """make(...) is a daemon of the test's own, started unless told not to."""
     made = []
 
-    def maker(options=None, config="", scripts=None, env=None, start=True):
-        d = Daemon(options, config, scripts, env)
+    def maker(options=None, config="", scripts=None, env=None, start=True,
+              plugins=(), http=False):
+        d = Daemon(options, config, scripts, env, plugins, http)
         made.append(d)
         return d.start() if start else d
 

@@ -52,6 +52,12 @@ def find_binary(name):
     return found[0]
 
 
+def plugin_dir():
+    """Where the build tree has its plugins."""
+    return os.environ.get("BELLHOP_PLUGIN_DIR") or os.path.join(
+        os.path.dirname(find_binary("bellhopd")), "plugins", ".libs")
+
+
 def wait_until(condition, what="the condition", timeout=None):
     """The condition's first true value."""
     deadline = time.monotonic() + (timeout or PATIENCE)
@@ -84,11 +90,13 @@ def conf_value(v):
 
 class Daemon:
     """options: single options by name; config: raw text that follows them;
-    scripts: file name → text."""
+    scripts: file name → text; plugins: names; http: with the HTTP door, on
+    .http_port."""
 
     running = []                # for the report of a failing test
 
-    def __init__(self, options=None, config="", scripts=None, env=None):
+    def __init__(self, options=None, config="", scripts=None, env=None,
+                 plugins=(), http=False):
         self.root = tempfile.mkdtemp(prefix="bh-")
         self.sock = os.path.join(self.root, "b.sock")
         self.conf = os.path.join(self.root, "bellhop.conf")
@@ -104,6 +112,11 @@ class Daemon:
         self.env = dict(env or {})
         self.port = free_port()
         self.listen = None
+        self.http_port = free_port() if http else None
+        plugins = list(plugins) + (["http"] if http else [])
+        if plugins:
+            self.options.setdefault("plugin_dir", plugin_dir())
+            self.options.setdefault("plugins", plugins)
         self.proc = None
         self.clients = []
         for name, source in (scripts or {}).items():
@@ -119,12 +132,14 @@ class Daemon:
     def config_text(self):
         listen = self.listen or [
             "unix:" + self.sock, "127.0.0.1:%d" % self.port]
+        http = ' http = [ "127.0.0.1:%d" ];' % self.http_port \
+            if self.http_port else ""
         lines = [
             "state_dir = %s;" % conf_value(self.state),
             "scripts_dir = %s;" % conf_value(self.scripts),
             "lua_dir = %s;" % conf_value(self.lua),
             "secrets_dir = %s;" % conf_value(self.secrets),
-            "listen = { resp = %s; };" % conf_value(listen),
+            "listen = { resp = %s;%s };" % (conf_value(listen), http),
         ]
         lines += ["%s = %s;" % (k, conf_value(v))
                   for k, v in self.options.items()]
@@ -197,6 +212,8 @@ class Daemon:
                     e.err = e.err[mark:]
                     raise
                 self.port = free_port()
+                if self.http_port:
+                    self.http_port = free_port()
                 self.write_config()
         raise AssertionError("unreachable")
 

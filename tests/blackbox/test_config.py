@@ -56,7 +56,6 @@ BAD = [
     ('queues = ( { name = "a"; dead_letter = "a b"; } );', "dead_letter"),
     ('queues = { name = "a"; };', "queues"),
     ('max_payload = ;', ""),
-    ('backend = { type = "paper"; };', "paper"),
 ]
 
 

@@ -8,7 +8,7 @@ cd "${srcdir:-$(dirname "$0")/../..}"
 
 # The program is awk's, not the shell's.
 # shellcheck disable=SC2016
-find src -name '*.[ch]' | LC_ALL=C sort | xargs awk '
+find src plugins -name '*.[ch]' | LC_ALL=C sort | xargs awk '
 BEGIN {
 	# folder: what its files may include beside themselves
 	may["base"] = "plugin.h"
@@ -32,10 +32,12 @@ BEGIN {
 
 	# header: the folders or files that may include it
 	pin["sqlite3.h"] = "src/journal/ src/ctl/"
-	pin["lua.h"] = pin["lauxlib.h"] = pin["lualib.h"] = "src/script/"
+	pin["lua.h"] = pin["lauxlib.h"] = pin["lualib.h"] = \
+	    "src/script/ plugins/skeleton/"
 	pin["ev.h"] = "src/rt/ src/script/ src/boot/"
 	pin["libconfig.h"] = "src/conf/"
 	pin["systemd/"] = "src/rt/ src/boot/"
+	pin["dlfcn.h"] = "src/front/plugin.c"
 	pin["hiredis/"] = "nobody"
 	pin["uthash.h"] = "nobody"
 }
@@ -51,6 +53,12 @@ function check_own(name,    from, to, list, n, i) {
 	from = folder(FILENAME)
 	to = name
 	sub("/.*", "", to)
+	if (FILENAME ~ /^plugins\//) {
+		if (to != from && name != "plugin.h")
+			bad("a plugin may include plugin.h and its own " \
+			    "folder, not " name)
+		return
+	}
 	if (!(from in may)) {
 		bad("the folder " from " has no row in this script")
 		return
