@@ -251,6 +251,12 @@ verb_listen(void *be, const struct bh_events *events, void *arg)
 }
 
 static void
+verb_watch_jobs(void *be, bool on)
+{
+	engine_watch_jobs(((struct embedded *)be)->engine, on);
+}
+
+static void
 verb_callback_done(void *be, int64_t id)
 {
 	engine_callback_done(((struct embedded *)be)->engine, id);
@@ -309,6 +315,7 @@ const struct bh_backend_ops embedded_ops = {
 	.cancel = verb_cancel,
 	.listen = verb_listen,
 	.callback_done = verb_callback_done,
+	.watch_jobs = verb_watch_jobs,
 	.turn_begin = turn_begin,
 	.turn_end = turn_end,
 	.options_changed = options_changed,

@@ -34,6 +34,9 @@ struct qopts {
 	X(group_concurrency, 1)                                              \
 	X(group_order, GROUP_STRICT)                                         \
 	X(max_waiting, 0)                                                    \
+	X(batch_max, 0)                                                      \
+	X(batch_window_ms, 2000)                                             \
+	X(batch_quiet_ms, 0)                                                 \
 	X(retain_completed_ms, DAY_MS)                                       \
 	X(retain_completed_count, 1000)                                      \
 	X(retain_failed_ms, 30 * DAY_MS)                                     \

@@ -30,6 +30,9 @@ struct queue_opts {
 	int64_t group_concurrency;	/* 1 */
 	int64_t group_order;		/* GROUP_STRICT */
 	int64_t max_waiting;		/* 0 = no limit */
+	int64_t batch_max;		/* 0 = handlers get single jobs */
+	int64_t batch_window_ms;	/* 2 s */
+	int64_t batch_quiet_ms;		/* 0 = none */
 	int64_t retain_completed_ms;	/* 24 h */
 	int64_t retain_completed_count;	/* 1000 */
 	int64_t retain_failed_ms;	/* 30 d */

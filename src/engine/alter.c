@@ -39,6 +39,7 @@ alter_revive(struct engine *e, struct job *j, const struct jbody *d)
 	if (j->ext && j->ext->group)
 		r.u.set.line_at = j->run_at + 1;	/* behind the others */
 	journal_append(e->journal, &r);
+	event_note(e, BH_NEWS_RETRYING, j, (struct bh_bytes){0});
 }
 
 /* A retry under way: what it needs is being read. */
@@ -104,19 +105,27 @@ alter_retry(struct engine *e, struct job *j, struct bh_alter *r)
 	journal_read(e->journal, &v->read);
 }
 
-static void
-alter_remove(struct engine *e, struct job *j, struct bh_alter *r)
+void
+alter_remove_now(struct engine *e, struct job *j)
 {
 	int64_t id = j->id;
 	bool waited = job_is(j, JOB_WAITED);
 
+	job_record_delete(e, j);
+	event_note(e, BH_NEWS_REMOVED, j, (struct bh_bytes){0});
+	job_forget(e, j);
+	if (waited)
+		getters_drop(e, id);
+}
+
+static void
+alter_remove(struct engine *e, struct job *j, struct bh_alter *r)
+{
 	if (job_state(j) == BH_ACTIVE) {
 		conflict(e, r, j, "any other state (CANCEL ends it)");
 		return;
 	}
-	job_delete(e, j);
-	if (waited)
-		getters_drop(e, id);
+	alter_remove_now(e, j);
 	answer_ok(e, &r->req);
 }
 

@@ -307,6 +307,7 @@ engine_deliver(struct engine *e)
 	struct bh_req *req;
 	bool any = false;
 
+	event_tell(e);
 	while ((req = e->at_once)) {
 		e->at_once = req->priv.next;
 		any = true;

@@ -166,19 +166,8 @@ fill_slice(struct queue *q, struct slice *s)
 	}
 }
 
-static void
-remove_one(struct engine *e, struct job *j)
-{
-	int64_t id = j->id;
-	bool waited = job_is(j, JOB_WAITED);
-
-	job_delete(e, j);
-	if (waited)
-		getters_drop(e, id);
-}
-
 /* Failed jobs of a slice, whose keys must be read before they live again. */
-struct batch {
+struct keys {
 	struct jread read;
 	struct engine *engine;
 	struct bulk *bulk;
@@ -218,9 +207,9 @@ fail_bulk(struct engine *e, struct bulk *b, int code, const char *text)
 }
 
 static void
-batch_done(struct jread *rd)
+keys_done(struct jread *rd)
 {
-	struct batch *t = rd->user;
+	struct keys *t = rd->user;
 	struct engine *e = t->engine;
 	struct bulk *b = t->bulk;
 	size_t i;
@@ -245,7 +234,7 @@ batch_done(struct jread *rd)
 static void
 retry_slice(struct engine *e, struct bulk *b, const struct slice *s)
 {
-	struct batch *t = xcalloc(1, sizeof(*t));
+	struct keys *t = xcalloc(1, sizeof(*t));
 	size_t i;
 
 	for (i = 0; i < s->n; i++)
@@ -253,7 +242,7 @@ retry_slice(struct engine *e, struct bulk *b, const struct slice *s)
 	b->reading = true;
 	t->engine = e;
 	t->bulk = b;
-	t->read = (struct jread){.done = batch_done, .user = t,
+	t->read = (struct jread){.done = keys_done, .user = t,
 	    .kind = JREAD_JOBS, .ids = t->ids, .nids = s->n,
 	    .after = JREAD_LATEST};
 	e->reading++;
@@ -268,7 +257,7 @@ purge_slice(struct engine *e, struct bulk *b, const struct slice *s)
 	/* A removal may end others: a follow-up's removal frees its key, but
 	 * no job of the slice. */
 	for (i = 0; i < s->n; i++)
-		remove_one(e, s->jobs[i]);
+		alter_remove_now(e, s->jobs[i]);
 	b->req->count += (int64_t)s->n;
 }
 

@@ -47,6 +47,7 @@ engine_new(const struct engine_config *config)
 	TAILQ_INIT(&e->lru);
 	TAILQ_INIT(&e->owed);
 	TAILQ_INIT(&e->told);
+	STAILQ_INIT(&e->news);
 	map_init(&e->by_getter, &getter_map_ops);
 	e->done_tail = &e->done_head;
 	e->next_id = e->written_next_id = 1;
@@ -109,6 +110,7 @@ free_bodies(struct engine *e)
 	TAILQ_FOREACH(q, &e->queues, all)
 		while ((b = TAILQ_FIRST(&q->active))) {
 			TAILQ_REMOVE(&q->active, b, active);
+			batch_leave(b->job);
 			body_drop(e, b->job);
 		}
 	while ((b = TAILQ_FIRST(&e->lru)))
@@ -126,6 +128,7 @@ engine_free(struct engine **ep)
 	while ((q = TAILQ_FIRST(&e->queues)))
 		queue_free(e, q);
 	callback_free_all(e);
+	event_free_all(e);
 	map_done(&e->by_id);
 	map_done(&e->by_unique);
 	map_done(&e->by_group);
@@ -173,6 +176,7 @@ engine_options_changed(struct engine *e)
 
 	TAILQ_FOREACH(q, &e->queues, all) {
 		qopts_resolve(e->qopts, q->name, &q->opts);
+		batch_configure(e, q);
 		TAILQ_FOREACH(g, &q->groups, all)
 			group_refresh(e, g, false);
 		heap_remove(&e->turns, &q->turn);	/* strict may differ */
@@ -286,6 +290,9 @@ due(struct engine *e, struct heap_item *t)
 		break;
 	case NODE_GETTER:
 		getter_timeout(e, container_of(t, struct getter, timer));
+		break;
+	case NODE_GATHER:
+		batch_timer(e, container_of(t, struct gather, timer));
 		break;
 	}
 }

@@ -54,6 +54,9 @@ void engine_queue_alter(struct engine *e, struct bh_queue_alter *r);
 void engine_cancel(struct engine *e, struct bh_req *req);
 
 void engine_listen(struct engine *e, const struct bh_events *ev, void *arg);
+/* Whether bh_events.job is wanted; what was noted so far is told no more when
+ * it is not. */
+void engine_watch_jobs(struct engine *e, bool on);
 void engine_callback_done(struct engine *e, int64_t id);
 
 /* Queue options may have changed. */

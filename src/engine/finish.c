@@ -127,7 +127,9 @@ finish_done(struct engine *e, struct job *j, struct bh_bytes result)
 	if (retain == 0) {
 		if (job_is(j, JOB_WAITED))
 			getters_wake(e, j, BH_COMPLETED, result, none);
-		job_delete(e, j);
+		job_record_delete(e, j);
+		event_note(e, BH_NEWS_COMPLETED, j, none);
+		job_forget(e, j);
 		return;
 	}
 	job_flag(j, JOB_RETAIN, retain > 0);
@@ -135,6 +137,7 @@ finish_done(struct engine *e, struct job *j, struct bh_bytes result)
 	record_finish(e, j, JSTATE_COMPLETED, result, none);
 	job_move(e, j, BH_COMPLETED, retain > 0 ? e->now.mono_ms + retain
 	    : e->now.mono_ms);
+	event_note(e, BH_NEWS_COMPLETED, j, none);
 	if (job_is(j, JOB_WAITED))
 		getters_wake(e, j, BH_COMPLETED, result, none);
 	body_drop(e, j);
@@ -195,6 +198,7 @@ fail_now(struct engine *e, struct job *j, struct bh_bytes msg,
 	j->fingerprint = retry_fingerprint(msg.data, msg.len);
 	queue_failure_add(q, j->fingerprint, e->now.wall_ms, j->id);
 	record_finish(e, j, JSTATE_FAILED, none, msg);
+	event_note(e, BH_NEWS_FAILED, j, msg);
 	if (job_is(j, JOB_WAITED))
 		getters_wake(e, j, BH_FAILED, none, msg);
 	body_drop(e, j);
@@ -338,6 +342,7 @@ finish_error(struct engine *e, struct job *j, struct bh_finish *r,
 	}
 	record_error(e, j, msg, r->version);
 	try_again(e, j, r->delay_ms >= 0 ? r->delay_ms : backoff_ms(j));
+	event_note(e, BH_NEWS_RETRYING, j, msg);
 	r->state = job_state(j);
 	answer_ok(e, &r->req);
 }
@@ -388,6 +393,7 @@ finish_stalled(struct engine *e, struct job *j)
 	end_lease(e, j);
 	job_write(e, j, JR_JOB_SET, 0);
 	job_move_front(e, j);
+	event_note(e, BH_NEWS_STALLED, j, none);
 	cool_down(e, j);
 }
 
@@ -462,6 +468,7 @@ engine_extend(struct engine *e, struct bh_extend *r)
 		journal_append(e->journal, &rec);
 		body_set_progress(j->body, r->progress);
 		e->cold_lsn = journal_last(e->journal);
+		event_note(e, BH_NEWS_PROGRESS, j, r->progress);
 	}
 	answer_ok(e, &r->req);
 }

@@ -3,9 +3,10 @@
  * Groups. Invariants:
  *  1. A job is in its group's line from when it is first due until it has
  *     ended (or is made to wait anew); the line is in order of joining.
- *  2. The group is in queue->ready[p] exactly while group_next() answers a
+ *  2. running counts active jobs, a batch (batch.c) as one.
+ *  3. The group is in queue->ready[p] exactly while group_next() answers a
  *     job of priority p and the group's bucket has a token.
- *  3. A group lives while its line is not empty or its bucket is not full.
+ *  4. A group lives while its line is not empty or its bucket is not full.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -78,12 +79,14 @@ maybe_free(struct engine *e, struct group *g)
 {
 	if (g->count > 0)
 		return;
-	CHECK(g->ready < 0 && g->running == 0 && TAILQ_EMPTY(&g->line));
+	CHECK(g->ready < 0 && g->running == 0 && g->waiting == 0 &&
+	    TAILQ_EMPTY(&g->line));
 	if (g->tat_us > e->now.mono_ms * 1000) {
 		heap_set(&e->mono, &g->node.timer, g->tat_us / 1000 + 1);
 		return;
 	}
 	heap_remove(&e->mono, &g->node.timer);
+	batch_forget(e, g);
 	TAILQ_REMOVE(&g->queue->groups, g, all);
 	map_remove(&e->by_group, g);
 	free(g);
@@ -129,13 +132,15 @@ group_refresh(struct engine *e, struct group *g, bool rotate)
 		next = NULL;
 	}
 	want = next ? job_priority(next) : -1;
-	if (want == g->ready && !(rotate && want >= 0))
-		return;
-	unready(e, g);
-	if (want >= 0) {
-		g->ready = (int8_t)want;
-		queue_ready(g->queue, &g->node, want, false);
+	if (want != g->ready || (rotate && want >= 0)) {
+		unready(e, g);
+		if (want >= 0) {
+			g->ready = (int8_t)want;
+			queue_ready(g->queue, &g->node, want, false);
+		}
 	}
+	if (g->gather)
+		batch_refresh(e, g->gather);
 }
 
 void
@@ -165,11 +170,12 @@ group_leave(struct engine *e, struct job *j)
 }
 
 void
-group_started(struct engine *e, struct group *g)
+group_started(struct engine *e, struct group *g, bool another)
 {
 	struct limit_rate r = queue_rate(g->queue);
 
-	g->running++;
+	if (!another)
+		g->running++;
 	if (g->queue->opts.rate_limit > 0 &&
 	    g->queue->opts.rate_by == RATE_BY_GROUP)
 		g->tat_us = limit_take(g->tat_us, &r, e->now.mono_ms * 1000);

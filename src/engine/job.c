@@ -106,10 +106,15 @@ enter_waiting(struct engine *e, struct job *j, bool front)
 	if (grouped(j)) {
 		if (!job_is(j, JOB_INLINE))
 			group_join(e, j);
+		j->ext->group->waiting++;
+		batch_joined(e, j);
 		group_refresh(e, j->ext->group, false);
 	} else {
 		queue_ready(j->queue, &j->node, job_priority(j), front);
 		job_flag(j, JOB_LISTED, true);
+		j->queue->loose[job_priority(j)]++;
+		j->queue->nloose++;
+		batch_joined(e, j);
 	}
 }
 
@@ -121,10 +126,17 @@ leave_waiting(struct engine *e, struct job *j)
 		list_out(j, &j->queue->blocked);
 		return;
 	}
-	if (!job_is(j, JOB_LISTED))
+	if (grouped(j)) {
+		CHECK(j->ext->group->waiting > 0);
+		j->ext->group->waiting--;
+		batch_left(j->queue, j->ext->group);
 		return;
+	}
 	queue_unready(e, j->queue, &j->node, job_priority(j));
 	job_flag(j, JOB_LISTED, false);
+	j->queue->loose[job_priority(j)]--;
+	j->queue->nloose--;
+	batch_left(j->queue, NULL);
 }
 
 void
@@ -159,7 +171,7 @@ leave_active(struct engine *e, struct job *j)
 {
 	heap_remove(&e->mono, &j->node.timer);
 	TAILQ_REMOVE(&j->queue->active, j->body, active);
-	if (grouped(j))
+	if (batch_leave(j) && grouped(j))
 		group_ended(e, j->ext->group);
 }
 
@@ -177,8 +189,8 @@ leave_completed(struct engine *e, struct job *j)
 static void
 leave_failed(struct engine *e, struct job *j)
 {
-	(void)e;
 	queue_failure_drop(j->queue, j->fingerprint);
+	j->run_at = e->now.wall_ms;	/* no fingerprint any more */
 	list_out(j, &j->queue->failed);
 }
 
@@ -224,11 +236,12 @@ end_of_life(struct engine *e, struct job *j)
 static void
 enter_active(struct engine *e, struct job *j, int64_t at)
 {
-	CHECK(j->body);
+	const struct batch *b = j->body->batch;
+
 	TAILQ_INSERT_TAIL(&j->queue->active, j->body, active);
 	heap_set(&e->mono, &j->node.timer, at);
 	if (grouped(j))
-		group_started(e, j->ext->group);
+		group_started(e, j->ext->group, b && b->active > 1);
 }
 
 static void
@@ -350,13 +363,19 @@ job_forget(struct engine *e, struct job *j)
 }
 
 void
-job_delete(struct engine *e, struct job *j)
+job_record_delete(struct engine *e, struct job *j)
 {
 	struct jrec r = job_rec(j, JR_JOB_DELETE);
 
 	r.u.del.leased = job_state(j) == BH_ACTIVE;
 	r.u.del.errors = job_is(j, JOB_HISTORY);
 	journal_append(e->journal, &r);
+}
+
+void
+job_delete(struct engine *e, struct job *j)
+{
+	job_record_delete(e, j);
 	job_forget(e, j);
 }
 

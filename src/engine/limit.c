@@ -20,6 +20,17 @@ limit_next(int64_t tat_us, const struct limit_rate *r, int64_t now_us)
 }
 
 int64_t
+limit_tokens(int64_t tat_us, const struct limit_rate *r, int64_t now_us)
+{
+	int64_t each = interval_us(r), used;
+
+	if (tat_us <= now_us)
+		return r->burst;
+	used = (tat_us - now_us + each - 1) / each;
+	return used < r->burst ? r->burst - used : 0;
+}
+
+int64_t
 limit_take(int64_t tat_us, const struct limit_rate *r, int64_t now_us)
 {
 	return (tat_us > now_us ? tat_us : now_us) + interval_us(r);

@@ -19,6 +19,9 @@ struct limit_rate {
 /* When a token is there: now_us or later. */
 int64_t limit_next(int64_t tat_us, const struct limit_rate *r,
     int64_t now_us);
+/* How many tokens are there now. */
+int64_t limit_tokens(int64_t tat_us, const struct limit_rate *r,
+    int64_t now_us);
 /* Takes one token, whether it is there or not; the new tat. */
 int64_t limit_take(int64_t tat_us, const struct limit_rate *r,
     int64_t now_us);

@@ -36,8 +36,9 @@ void job_requeue(struct engine *e, struct job *j);
 void job_move_front(struct engine *e, struct job *j);
 /* Out of memory. */
 void job_forget(struct engine *e, struct job *j);
-/* Out of memory and off the disk. */
+/* Out of memory and off the disk: its record, then job_forget(). */
 void job_delete(struct engine *e, struct job *j);
+void job_record_delete(struct engine *e, struct job *j);
 /* May be served now: waiting, and nothing of its own holds it. */
 void job_unblock(struct engine *e, struct job *j);
 /* A bare JR_* record for this job. */
@@ -106,12 +107,60 @@ void group_refresh(struct engine *e, struct group *g, bool rotate);
 struct job *group_next(const struct engine *e, const struct group *g,
     struct job **ret_ahead);
 void group_name(struct engine *e, struct job *j, struct bh_bytes key);
-void group_started(struct engine *e, struct group *g);
+/* One more job is active; another says that it is not the first of its
+ * batch. */
+void group_started(struct engine *e, struct group *g, bool another);
+/* A job or, with its last one, a batch is active no more. */
 void group_ended(struct engine *e, struct group *g);
 /* Its timer rang: a token has come, or the bucket is full again. */
 void group_timer(struct engine *e, struct group *g);
 /* mono ms when the group's bucket has a token, now or earlier if it has. */
 int64_t group_token_at(const struct engine *e, const struct group *g);
+
+/* --- batch.c: batches for handlers --- */
+
+/* The queue's options have (or may have) changed. */
+void batch_configure(struct engine *e, struct queue *q);
+void batch_free(struct engine *e, struct queue *q);
+void batch_forget(struct engine *e, struct group *g);
+/* A job is waiting from now on, or no more; what it belongs to (group NULL:
+ * to none) has counted it already. */
+void batch_joined(struct engine *e, const struct job *j);
+void batch_left(struct queue *q, struct group *g);
+/* Follows what it gathers from: ripe, gathering or nothing there. */
+void batch_refresh(struct engine *e, struct gather *g);
+void batch_timer(struct engine *e, struct gather *g);
+static inline bool
+batch_ready(const struct queue *q)
+{
+	return q->batching && q->batching->ripe_mask;
+}
+/* The jobs of the batch that is next in the queue, as many as may start now,
+ * in order; at most BATCH_MAX. batch_ready() is true. */
+enum { BATCH_MAX = 1000 };
+size_t batch_next(struct engine *e, struct queue *q,
+    struct job *jobs[BATCH_MAX]);
+struct batch *batch_new(struct engine *e, struct job **jobs, size_t n);
+/* The job (active) becomes one of it, or leaves it; true: as the last. */
+void batch_enter(struct batch *b, struct job *j);
+bool batch_leave(struct job *j);
+/* The batch that this waiting job will be part of gathers until this mono
+ * time; or it does no more, and the job is *ret_member of the next one. */
+bool batch_gathering(const struct job *j, int64_t *ret_until,
+    bool *ret_member);
+
+/* --- event.c: news of jobs for those who watch --- */
+
+struct news;
+/* The records of what it tells have been appended. text: of PROGRESS, or the
+ * error. Costs nothing while nobody watches. */
+void event_note(struct engine *e, enum bh_job_news news, const struct job *j,
+    struct bh_bytes text);
+/* Tells what is durable. */
+void event_tell(struct engine *e);
+/* This job's are not told: it has never been. */
+void event_void(struct engine *e, int64_t id);
+void event_free_all(struct engine *e);
 
 /* --- unique.c --- */
 
@@ -226,6 +275,9 @@ void why_explain(struct engine *e, struct job *j, struct bh_why *w);
 
 /* A failed job lives again; d has its keys. */
 void alter_revive(struct engine *e, struct job *j, const struct jbody *d);
+
+/* It goes at an operator's wish; not while it is active. */
+void alter_remove_now(struct engine *e, struct job *j);
 
 /* --- bulk.c --- */
 

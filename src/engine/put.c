@@ -106,6 +106,7 @@ put_job(struct engine *e, struct queue *q, const struct bh_job_opts *o,
 	record_insert(e, j, j->body);
 	first_state(e, j);
 	keep_or_drop(e, j);
+	event_note(e, BH_NEWS_ADDED, j, (struct bh_bytes){0});
 	return j;
 }
 
@@ -170,6 +171,7 @@ follow(struct engine *e, struct job *a, const struct bh_put *r)
 	record_insert(e, j, j->body);
 	first_state(e, j);
 	keep_or_drop(e, j);
+	event_note(e, BH_NEWS_ADDED, j, (struct bh_bytes){0});
 	return j;
 }
 
@@ -233,6 +235,7 @@ put_take_back(struct engine *e, const struct bh_put *r)
 		if (!j)
 			continue;
 		getters_drop(e, j->id);
+		event_void(e, j->id);
 		job_forget(e, j);
 	}
 	return true;

@@ -2,9 +2,9 @@
 /*
  * Queues: ready lists, gates, retention. Invariants:
  *  1. ready_mask has bit p exactly when ready[p] is not empty.
- *  2. A queue is in engine.turns exactly while it has something ready, a
- *     caller waits for it and no gate holds it; a gate that ends by itself
- *     has set the queue's timer.
+ *  2. A queue is in engine.turns exactly while it has something ready for a
+ *     caller that waits and no gate holds it; a gate that ends by itself has
+ *     set the queue's timer.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -85,6 +85,7 @@ queue_add(struct engine *e, int64_t id, struct bh_bytes name)
 	TAILQ_INIT(&q->waiters);
 	map_init(&q->failures, &failures_map_ops);
 	qopts_resolve(e->qopts, q->name, &q->opts);
+	batch_configure(e, q);
 	map_put(&e->by_name, q);
 	TAILQ_INSERT_TAIL(&e->queues, q, all);
 	e->nqueues++;
@@ -117,6 +118,7 @@ queue_free(struct engine *e, struct queue *q)
 	struct group *g;
 	size_t i;
 
+	batch_free(e, q);
 	while ((g = TAILQ_FIRST(&q->groups))) {
 		TAILQ_REMOVE(&q->groups, g, all);
 		free(g);
@@ -249,14 +251,25 @@ sweep_at(const struct queue *q)
 	return at;
 }
 
+/* Somebody waits for what it has. */
+static bool
+wanted(const struct queue *q)
+{
+	if (!q->batching)
+		return q->ready_mask && !TAILQ_EMPTY(&q->waiters);
+	return (q->nworkers && q->ready_mask) ||
+	    (q->nhandlers && batch_ready(q));
+}
+
 void
 queue_refresh(struct engine *e, struct queue *q)
 {
 	int64_t until, at;
 	enum bh_gate gate = queue_gate(e, q, &until);
 
-	if (q->ready_mask && !TAILQ_EMPTY(&q->waiters) &&
-	    gate == BH_GATE_NONE && !e->draining) {
+	if (q->batching)
+		batch_refresh(e, &q->batching->loose);
+	if (wanted(q) && gate == BH_GATE_NONE && !e->draining) {
 		if (q->turn.pos == 0) {
 			if (q->pass < e->pass)
 				q->pass = e->pass;

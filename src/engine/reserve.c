@@ -35,6 +35,10 @@ leave_queues(struct engine *e, struct waiter *w)
 			continue;
 		l->queue = NULL;
 		TAILQ_REMOVE(&q->waiters, l, link);
+		if (w->req->handler)
+			q->nhandlers--;
+		else
+			q->nworkers--;
 		queue_refresh(e, q);
 	}
 }
@@ -76,18 +80,28 @@ has_room(const struct waiter *w)
 {
 	const struct bh_reserve *r = w->req;
 
-	return (w->answer ? w->answer->n : 0) < r->count &&
-	    (!r->budget || *r->budget > 0);
+	return w->claims < r->count && (!r->budget || *r->budget > 0);
 }
 
+static bool
+gets_batches(const struct queue *q, const struct waiter *w)
+{
+	return q->batching && w->req->handler;
+}
+
+/* The first who has room for what the queue can hand out. */
 static struct waiter *
-first_with_room(const struct queue *q)
+next_waiter(const struct queue *q)
 {
 	struct waiter_link *l;
 
-	TAILQ_FOREACH(l, &q->waiters, link)
-		if (has_room(l->waiter))
-			return l->waiter;
+	TAILQ_FOREACH(l, &q->waiters, link) {
+		struct waiter *w = l->waiter;
+
+		if (has_room(w) && (gets_batches(q, w) ? batch_ready(q)
+		    : q->ready_mask != 0))
+			return w;
+	}
 	return NULL;
 }
 
@@ -112,9 +126,15 @@ lease_ms(const struct job *j)
 	const struct bh_job_opts *o = &b->opts;
 	const struct queue_opts *q = &j->queue->opts;
 
-	if (b->handler)
-		return (o->timeout_ms >= 0 ? o->timeout_ms : q->timeout_ms) +
-		    HANDLER_MARGIN_MS;
+	if (b->handler) {
+		int64_t ms = o->timeout_ms >= 0 ? o->timeout_ms
+		    : q->timeout_ms;
+
+		/* A batch ends as one. */
+		if (b->batch && b->batch->timeout_ms > ms)
+			ms = b->batch->timeout_ms;
+		return ms + HANDLER_MARGIN_MS;
+	}
 	if (b->asked_lease_ms >= 0)
 		return b->asked_lease_ms;
 	return o->lease_ms >= 0 ? o->lease_ms : q->lease_ms;
@@ -139,10 +159,18 @@ record_lease(struct engine *e, const struct job *j)
 void
 lease_resolve(struct engine *e, struct job *j)
 {
-	int64_t ms = lease_ms(j);
+	struct batch *batch = j->body->batch;
+	int64_t ms = lease_ms(j), own = j->body->opts.timeout_ms;
+	struct body *b;
 
-	if (ms != j->body->lease_ms)
+	if (batch && own > batch->timeout_ms) {
+		batch->timeout_ms = own;
+		TAILQ_FOREACH(b, &j->queue->active, active)
+			if (b->batch == batch)
+				lease_extend(e, b->job, ms);
+	} else if (ms != j->body->lease_ms) {
 		lease_extend(e, j, ms);
+	}
 }
 
 void
@@ -157,9 +185,9 @@ lease_extend(struct engine *e, struct job *j, int64_t ms)
 	heap_set(&e->mono, &j->node.timer, e->now.mono_ms + ms);
 }
 
-/* The job becomes this waiter's. */
+/* The job becomes this waiter's, alone (batch NULL) or with others. */
 static void
-claim(struct engine *e, struct job *j, struct waiter *w)
+claim(struct engine *e, struct job *j, struct waiter *w, struct batch *batch)
 {
 	const struct bh_reserve *r = w->req;
 	struct queue *q = j->queue;
@@ -172,6 +200,8 @@ claim(struct engine *e, struct job *j, struct waiter *w)
 	body_uncache(e, b);
 	b->handler = r->handler;
 	b->cancelled = false;
+	if (batch)
+		batch_enter(batch, j);
 	b->token = rng_u64() | 1;
 	b->started_at = e->now.wall_ms;
 	b->asked_lease_ms = r->lease_ms;
@@ -194,32 +224,52 @@ claim(struct engine *e, struct job *j, struct waiter *w)
 	}
 	answer_add(e, w->answer, j);
 	w->answer->jobs[w->answer->n - 1].token = b->token;
-	if (r->budget)
-		(*r->budget)--;
-	if (!w->got && !w->fresh) {
-		w->got = true;
-		TAILQ_INSERT_TAIL(&e->served, w, served);
-	}
-	if (w->answer->n == r->count)
-		leave_queues(e, w);
+	w->answer->jobs[w->answer->n - 1].batch = batch ? batch->number : 0;
+	event_note(e, BH_NEWS_ACTIVE, j, (struct bh_bytes){0});
 }
 
-/* Hands out one job of this queue; false when nobody has room. */
-static bool
+static int
+claim_batch(struct engine *e, struct queue *q, struct waiter *w)
+{
+	struct job *jobs[BATCH_MAX];
+	size_t i, n = batch_next(e, q, jobs);
+	struct batch *b = batch_new(e, jobs, n);
+
+	for (i = 0; i < n; i++)
+		claim(e, jobs[i], w, b);
+	return (int)n;
+}
+
+/* Hands out one job or batch of this queue: how many jobs, 0 when nobody has
+ * room. */
+static int
 serve_one(struct engine *e, struct queue *q)
 {
-	struct waiter *w = first_with_room(q);
+	struct waiter *w = next_waiter(q);
+	int n = 1;
 
 	if (!w)
-		return false;
+		return 0;
 	if (!q->opts.strict && q->pass > e->pass)
 		e->pass = q->pass;
 	q->pass += STRIDE / q->opts.weight;
 	heap_set(&e->turns, &q->turn, q->opts.strict
 	    ? q->pass - INT64_MAX / 2 : q->pass);
-	claim(e, next_job(e, q), w);
+	if (gets_batches(q, w))
+		n = claim_batch(e, q, w);
+	else
+		claim(e, next_job(e, q), w, NULL);
+	w->claims++;
+	if (w->req->budget)
+		(*w->req->budget)--;
+	if (!w->got && !w->fresh) {
+		w->got = true;
+		TAILQ_INSERT_TAIL(&e->served, w, served);
+	}
+	if (w->claims == w->req->count)
+		leave_queues(e, w);
 	queue_refresh(e, q);
-	return true;
+	return n;
 }
 
 static void
@@ -228,19 +278,19 @@ serve_queues(struct engine *e)
 	TAILQ_HEAD(, queue) idle = TAILQ_HEAD_INITIALIZER(idle);
 	struct heap_item *top;
 	struct queue *q;
-	int left = CLAIMS_PER_TURN;
+	int n, left = CLAIMS_PER_TURN;
 
 	while (left > 0 && (top = heap_top(&e->turns))) {
 		q = container_of(top, struct queue, turn);
-		if (serve_one(e, q)) {
-			left--;
+		if ((n = serve_one(e, q)) > 0) {
+			left -= n;
 		} else {
 			/* Its callers are out of budget. */
 			heap_remove(&e->turns, top);
 			TAILQ_INSERT_TAIL(&idle, q, idle);
 		}
 	}
-	e->more = left == 0;
+	e->more = left <= 0;
 	while ((q = TAILQ_FIRST(&idle))) {
 		TAILQ_REMOVE(&idle, q, idle);
 		queue_refresh(e, q);
@@ -257,7 +307,7 @@ next_queue(const struct waiter *w)
 	for (i = 0; i < w->nlinks; i++) {
 		struct queue *q = w->links[i].queue;
 
-		if (q && q->turn.pos && first_with_room(q) &&
+		if (q && q->turn.pos && next_waiter(q) &&
 		    (!best || q->turn.at < best->turn.at))
 			best = q;
 	}
@@ -271,8 +321,8 @@ serve_waiter(struct engine *e, const struct waiter *w)
 	struct queue *q;
 	int left = CLAIMS_PER_TURN;
 
-	while (left-- > 0 && has_room(w) && (q = next_queue(w)))
-		serve_one(e, q);
+	while (left > 0 && has_room(w) && (q = next_queue(w)))
+		left -= serve_one(e, q);
 }
 
 void
@@ -302,6 +352,10 @@ engine_reserve(struct engine *e, struct bh_reserve *r)
 		w->links[i].waiter = w;
 		w->links[i].queue = q;
 		TAILQ_INSERT_TAIL(&q->waiters, &w->links[i], link);
+		if (r->handler)
+			q->nhandlers++;
+		else
+			q->nworkers++;
 		queue_refresh(e, q);
 	}
 	if (r->block_ms > 0)

@@ -24,7 +24,9 @@
 #include "journal/journal.h"
 #include "plugin.h"
 
-enum node_kind { NODE_JOB, NODE_GROUP, NODE_QUEUE, NODE_WAITER, NODE_GETTER };
+enum node_kind {
+	NODE_JOB, NODE_GROUP, NODE_QUEUE, NODE_WAITER, NODE_GETTER, NODE_GATHER
+};
 enum { PRIORITIES = 10, SLICE = 500 };
 
 /* What jobs and groups have in common: a place in one list and in one heap.
@@ -105,6 +107,7 @@ struct body {
 	int64_t created_at;
 	int64_t started_at;
 	/* While active: */
+	struct batch *batch;		/* it was handed out with others */
 	uint64_t token;
 	int64_t lease_until;		/* wall ms */
 	int64_t lease_ms;
@@ -126,7 +129,37 @@ struct group {
 	uint32_t running;
 	uint32_t count;			/* in line */
 	int64_t tat_us;			/* rate by group */
+	struct gather *gather;		/* see batch.c; NULL: no batches */
+	uint32_t waiting;		/* of those in line */
 	int8_t ready;			/* priority of its list, -1: in none */
+};
+
+/* Waiting jobs that will be handed to a handler together: those of a group,
+ * or (group NULL) those of a queue that are in none. */
+struct gather {
+	struct heap_item timer;		/* while it gathers: its end */
+	TAILQ_ENTRY(gather) link;	/* among the ripe ones */
+	struct queue *queue;
+	struct group *group;
+	int64_t first_mono;		/* the first of them began to wait */
+	int64_t last_mono;		/* the newest one joined */
+	bool stale;			/* the first one has left */
+	int8_t ripe;			/* priority of its list, -1: in none */
+};
+TAILQ_HEAD(gathers, gather);
+
+/* A queue's, while it has the option. */
+struct batching {
+	struct gather loose;
+	struct gathers ripe[PRIORITIES];
+	uint16_t ripe_mask;
+};
+
+/* Jobs that were handed out together. */
+struct batch {
+	uint32_t number;		/* bh_job.batch */
+	uint32_t active;		/* freed with the last one */
+	int64_t timeout_ms;		/* the largest of theirs */
 };
 
 struct failures {			/* of one fingerprint */
@@ -167,6 +200,11 @@ struct queue {
 	TAILQ_HEAD(, group) groups;
 	struct bodies active;
 	struct waiter_links waiters;
+	uint32_t nhandlers;		/* of the waiters */
+	uint32_t nworkers;
+	struct batching *batching;	/* NULL: no batches */
+	int64_t nloose;			/* ready jobs that are in no group */
+	uint32_t loose[PRIORITIES];	/* by priority */
 	int64_t count[BH_STATES];
 	int64_t completed_counted;
 	int64_t evicted_at;		/* the turn that evicted counts for */
@@ -195,6 +233,7 @@ struct waiter {
 	TAILQ_ENTRY(waiter) all;
 	size_t nlinks;
 	struct answer *answer;		/* what it has got in this turn */
+	uint32_t claims;		/* jobs, a batch counts as one */
 	bool got;			/* in engine.served */
 	bool fresh;			/* in engine.fresh */
 	TAILQ_ENTRY(waiter) served;
@@ -240,6 +279,7 @@ struct engine {
 	int64_t next_id;
 	int64_t written_next_id;
 	int64_t next_callback;
+	uint32_t last_batch;
 	struct heap mono;
 	struct heap wall;
 	struct heap turns;		/* queues with work and waiters */
@@ -265,6 +305,8 @@ struct engine {
 	void *events_arg;
 	TAILQ_HEAD(owed_list, owed) owed;	/* callbacks, not told yet */
 	struct owed_list told;
+	bool watched;			/* somebody wants news of jobs */
+	STAILQ_HEAD(, news) news;	/* not durable, or not told yet */
 };
 
 struct owed {

@@ -94,6 +94,24 @@ why_rate(const struct engine *e, const struct job *j, struct bh_why *w)
 	return true;
 }
 
+/* *ret_member: whatever is ahead in its group starts together with it. */
+static bool
+why_batch(const struct engine *e, const struct job *j, struct bh_why *w,
+    bool *ret_member)
+{
+	int64_t until;
+	char span[32];
+
+	if (!batch_gathering(j, &until, ret_member))
+		return false;
+	w->until = wall_of(e, until);
+	str_span(until - e->now.mono_ms, span, sizeof(span));
+	say(w, BH_GATE_DELAYED, "its batch is gathering until %s from now, or "
+	    "until %lld jobs are there", span,
+	    (long long)j->queue->opts.batch_max);
+	return true;
+}
+
 static bool
 why_group(const struct engine *e, const struct job *j, struct bh_why *w)
 {
@@ -132,6 +150,7 @@ why_explain(struct engine *e, struct job *j, struct bh_why *w)
 	static const char *const names[] = {"waiting", "delayed", "active",
 	    "completed", "failed"};
 	const struct queue *q = j->queue;
+	bool together;
 
 	*w = (struct bh_why){.state = job_state(j)};
 	if (w->state >= BH_ACTIVE) {
@@ -147,7 +166,8 @@ why_explain(struct engine *e, struct job *j, struct bh_why *w)
 		    (long long)w->ahead);
 		return;
 	}
-	if (why_rate(e, j, w) || why_group(e, j, w))
+	if (why_batch(e, j, w, &together) || why_rate(e, j, w) ||
+	    (!together && why_group(e, j, w)))
 		return;
 	if (q->opts.max_active > 0 &&
 	    q->count[BH_ACTIVE] >= q->opts.max_active) {

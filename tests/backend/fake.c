@@ -182,6 +182,7 @@ fake_turn_end(void *be)
 	f->again = false;
 	list_exec(f, &f->inbox);
 	fake_serve_parked(f);
+	fake_tell(f);
 	requests_deliver(f);
 	fake_offer(f);
 	next = fake_jobs_next(f);
@@ -269,6 +270,7 @@ fake_open(struct qopts *qopts)
 	TAILQ_INIT(&f->lines);
 	TAILQ_INIT(&f->jobs);
 	TAILQ_INIT(&f->owed);
+	TAILQ_INIT(&f->news);
 	return f;
 }
 
@@ -293,6 +295,7 @@ fake_close(void *be)
 	requests_cancel(f, &f->inbox);
 	requests_cancel(f, &f->parked);
 	requests_deliver(f);
+	fake_watch_jobs(f, false);
 	while (!TAILQ_EMPTY(&f->jobs))
 		fake_job_free(f, TAILQ_FIRST(&f->jobs));
 	while (!TAILQ_EMPTY(&f->owed))
@@ -328,6 +331,7 @@ const struct bh_backend_ops fake_ops = {
 	.turn_end = fake_turn_end,
 	.listen = fake_listen,
 	.callback_done = fake_callback_done,
+	.watch_jobs = fake_watch_jobs,
 	.options_changed = fake_options_changed,
 	.health = fake_health,
 	.drain = fake_drain,

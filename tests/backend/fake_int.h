@@ -82,6 +82,7 @@ TAILQ_HEAD(fake_queues, fake_queue);
 TAILQ_HEAD(fake_lines, fake_line);
 TAILQ_HEAD(fake_jobs, fake_job);
 TAILQ_HEAD(fake_oweds, fake_owed);
+TAILQ_HEAD(fake_newses, fake_news);
 
 struct fake {
 	struct qopts *qopts;
@@ -94,6 +95,8 @@ struct fake {
 	struct fake_jobs jobs;
 	struct fake_oweds owed;
 	struct fake_reqs inbox, parked, ready;
+	struct fake_newses news;
+	bool watched;
 	const struct bh_events *events;
 	void *events_arg;
 	bool again;			/* a bulk operation has more to do */
@@ -137,6 +140,12 @@ enum bh_gate fake_gate(struct fake *f, struct fake_job *j, int64_t *until,
 /* Best job of the queues by weight, NULL none. Takes its tokens. */
 struct fake_job *fake_pick(struct fake *f, const struct bh_reserve *r);
 int64_t fake_pick_next(struct fake *f);
+
+/* fake_news.c */
+void fake_note(struct fake *f, enum bh_job_news news,
+    const struct fake_job *j, struct bh_bytes text);
+void fake_tell(struct fake *f);
+void fake_watch_jobs(void *be, bool on);
 
 /* fake_verb.c: each true once answered, false while it waits */
 bool fake_exec(struct fake *f, struct bh_req *req);

@@ -122,6 +122,7 @@ fake_job_new(struct fake *f, struct fake_queue *q, struct bh_bytes payload,
     const struct bh_job_opts *o)
 {
 	struct fake_job *j = xcalloc(1, sizeof(*j));
+	struct bh_bytes none = {NULL, 0};
 
 	j->id = ++f->next_id;
 	j->queue = q;
@@ -136,6 +137,7 @@ fake_job_new(struct fake *f, struct fake_queue *q, struct bh_bytes payload,
 			j->key_mono = f->mono + o->unique_ttl_ms;
 	}
 	fake_job_schedule(f, j, o);
+	fake_note(f, BH_NEWS_ADDED, j, none);
 	TAILQ_INSERT_TAIL(&f->jobs, j, link);
 	return j;
 }
@@ -227,6 +229,7 @@ fake_job_start(struct fake *f, struct fake_job *j, const struct bh_reserve *r)
 	    j->opts.lease_ms >= 0 ? j->opts.lease_ms : o->lease_ms;
 	j->lease_mono = f->mono + j->lease_ms;
 	j->lease_until = f->wall + j->lease_ms;
+	fake_note(f, BH_NEWS_ACTIVE, j, (struct bh_bytes){NULL, 0});
 }
 
 static void
@@ -301,6 +304,7 @@ fake_job_complete(struct fake *f, struct fake_job *j, struct bh_bytes result)
 	fake_set(&j->result, result);
 	callback_owe(f, j, BH_ON_COMPLETED, (struct bh_bytes){NULL, 0});
 	job_end(f, j, BH_COMPLETED);
+	fake_note(f, BH_NEWS_COMPLETED, j, (struct bh_bytes){NULL, 0});
 	over = j->opts.retain_ms == 0 ? j : job_over_count(f, j);
 	if (over)
 		fake_job_free(f, over);
@@ -353,6 +357,7 @@ fake_job_fail(struct fake *f, struct fake_job *j, struct bh_bytes error)
 	j->fingerprint = fake_fingerprint(error);
 	callback_owe(f, j, BH_ON_FAILED, j->error);
 	job_end(f, j, BH_FAILED);
+	fake_note(f, BH_NEWS_FAILED, j, j->error);
 	dead_letter(f, j);
 	over = job_over_count(f, j);
 	if (over)
@@ -428,6 +433,7 @@ fake_job_error(struct fake *f, struct fake_job *j, const struct bh_finish *r)
 		tries_ended(f, j);
 		fake_job_delay(f, j, r->delay_ms >= 0 ? r->delay_ms :
 		    backoff_ms(j));
+		fake_note(f, BH_NEWS_RETRYING, j, r->message);
 	}
 }
 
@@ -440,12 +446,14 @@ job_lose(struct fake *f, struct fake_job *j)
 	j->stalled++;
 	j->queue->stalled++;
 	callback_owe(f, j, BH_ON_STALLED, fake_str("its lease ran out"));
-	if (j->cancelled)
+	if (j->cancelled) {
 		fake_job_cancel(f, j);
-	else if (j->stalled > max)
+	} else if (j->stalled > max) {
 		fake_job_fail(f, j, fake_str("stalled: lost its lease"));
-	else
+	} else {
 		fake_job_wait(f, j);
+		fake_note(f, BH_NEWS_STALLED, j, (struct bh_bytes){NULL, 0});
+	}
 }
 
 /* Whether its unique key is still its own. */

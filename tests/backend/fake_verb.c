@@ -233,8 +233,10 @@ exec_extend(struct fake *f, struct bh_req *req)
 		j->lease_mono = f->mono + r->lease_ms;
 		j->lease_until = f->wall + r->lease_ms;
 	}
-	if (r->progress.data)
+	if (r->progress.data) {
 		fake_set(&j->progress, r->progress);
+		fake_note(f, BH_NEWS_PROGRESS, j, r->progress);
+	}
 	return answer_ok(f, req);
 }
 
@@ -371,7 +373,15 @@ retry_job(struct fake *f, struct fake_job *j)
 	j->fingerprint = 0;
 	fake_clear(&j->error);
 	fake_job_wait(f, j);
+	fake_note(f, BH_NEWS_RETRYING, j, (struct bh_bytes){NULL, 0});
 	return true;
+}
+
+static void
+remove_job(struct fake *f, struct fake_job *j)
+{
+	fake_note(f, BH_NEWS_REMOVED, j, (struct bh_bytes){NULL, 0});
+	fake_job_free(f, j);
 }
 
 static bool
@@ -398,7 +408,7 @@ alter_job(struct fake *f, struct fake_job *j, const struct bh_alter *r)
 	case BH_JOB_REMOVE:
 		if (j->state == BH_ACTIVE)
 			return false;
-		fake_job_free(f, j);
+		remove_job(f, j);
 		return true;
 	case BH_JOB_PROMOTE:
 		if (j->state != BH_DELAYED)
@@ -582,7 +592,7 @@ exec_bulk(struct fake *f, struct bh_queue_alter *r)
 		if (r->action == BH_QUEUE_RETRY && !retry_job(f, j))
 			continue;
 		if (r->action == BH_QUEUE_PURGE)
-			fake_job_free(f, j);
+			remove_job(f, j);
 		r->count++;
 		n++;
 	}

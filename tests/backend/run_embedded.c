@@ -122,6 +122,7 @@ main(int argc, char **argv)
 		.open = open_embedded,
 		.reopen = reopen_embedded,
 		.crash = crash_embedded,
+		.batches = true,
 	};
 
 	return suite_main(&embedded, argc, argv);

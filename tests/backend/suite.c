@@ -187,9 +187,23 @@ told_callback(void *arg, const struct bh_callback *cb)
 	TAILQ_INSERT_TAIL(&t->told, n, link);
 }
 
+static void
+told_job(void *arg, const struct bh_job_event *ev)
+{
+	struct suite_env *t = arg;
+	struct heard *h = arena_alloc(&t->arena, sizeof(*h));
+
+	h->ev = *ev;
+	h->ev.queue = arena_bytes(&t->arena, ev->queue);
+	h->ev.progress = arena_bytes(&t->arena, ev->progress);
+	h->ev.error = arena_bytes(&t->arena, ev->error);
+	TAILQ_INSERT_TAIL(&t->heard, h, link);
+}
+
 static const struct bh_events suite_events = {
 	.cancelled = told_cancelled,
 	.callback = told_callback,
+	.job = told_job,
 };
 
 struct told *
@@ -202,6 +216,19 @@ told_next(struct suite_env *t)
 	if (n)
 		TAILQ_REMOVE(&t->told, n, link);
 	return n;
+}
+
+const struct bh_job_event *
+heard_next(struct suite_env *t)
+{
+	struct heard *h;
+
+	suite_settle(t);
+	h = TAILQ_FIRST(&t->heard);
+	if (!h)
+		return NULL;
+	TAILQ_REMOVE(&t->heard, h, link);
+	return &h->ev;
 }
 
 /* --- a test's life --- */
@@ -276,6 +303,7 @@ env_setup(void **state)
 	t->mono = 5000000;
 	TAILQ_INIT(&t->calls);
 	TAILQ_INIT(&t->told);
+	TAILQ_INIT(&t->heard);
 	t->qopts = qopts_new();
 	t->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	CHECK(t->wake_fd >= 0);
@@ -355,6 +383,7 @@ static const struct suite_case *const suite_themes[] = {
 	suite_unique_cases, suite_group_cases, suite_gate_cases,
 	suite_share_cases, suite_keep_cases, suite_failed_cases,
 	suite_read_cases, suite_alter_cases, suite_callback_cases,
+	suite_event_cases, suite_batch_cases,
 	suite_reopen_cases, suite_recover_cases, suite_storm_cases,
 };
 
@@ -365,6 +394,8 @@ case_applies(const struct suite_case *c)
 		return suite_backend->reopen;
 	if (c->needs == SUITE_CRASH)
 		return suite_backend->crash;
+	if (c->needs == SUITE_BATCHES)
+		return suite_backend->batches;
 	return true;
 }
 

@@ -47,6 +47,7 @@ struct suite_backend {
 	void *(*reopen)(struct suite_env *t, void *be);
 	/* The same as if the process had died. NULL: impossible. */
 	void *(*crash)(struct suite_env *t, void *be);
+	bool batches;			/* handlers can get jobs together */
 };
 
 /* A request under way or answered. */
@@ -99,6 +100,13 @@ struct told {
 	struct bh_callback cb;		/* cancelled: only job */
 };
 
+/* News of a job. */
+struct heard {
+	TAILQ_ENTRY(heard) link;
+	struct bh_job_event ev;
+};
+
+TAILQ_HEAD(suite_heard, heard);
 TAILQ_HEAD(suite_calls, call);
 TAILQ_HEAD(suite_told, told);
 
@@ -117,12 +125,13 @@ struct suite_env {
 	uint64_t order;
 	struct suite_calls calls;
 	struct suite_told told;
+	struct suite_heard heard;
 	struct arena arena;
 	void *scratch;			/* the case's own */
 	char fault[400];		/* a promise broken in a callback */
 };
 
-enum suite_needs { SUITE_ANY, SUITE_STORAGE, SUITE_CRASH };
+enum suite_needs { SUITE_ANY, SUITE_STORAGE, SUITE_CRASH, SUITE_BATCHES };
 
 struct suite_case {
 	const char *name;
@@ -133,6 +142,7 @@ struct suite_case {
 #define CASE(f) {#f, f, SUITE_ANY}
 #define CASE_STORAGE(f) {#f, f, SUITE_STORAGE}
 #define CASE_CRASH(f) {#f, f, SUITE_CRASH}
+#define CASE_BATCHES(f) {#f, f, SUITE_BATCHES}
 
 /* A theme's cases, ended by one without a name. */
 extern const struct suite_case suite_put_cases[];
@@ -150,6 +160,8 @@ extern const struct suite_case suite_failed_cases[];
 extern const struct suite_case suite_read_cases[];
 extern const struct suite_case suite_alter_cases[];
 extern const struct suite_case suite_callback_cases[];
+extern const struct suite_case suite_event_cases[];
+extern const struct suite_case suite_batch_cases[];
 extern const struct suite_case suite_reopen_cases[];
 extern const struct suite_case suite_recover_cases[];
 extern const struct suite_case suite_storm_cases[];
@@ -317,5 +329,7 @@ void expect_prefix(struct bh_bytes b, const char *text);
 void expect_same_job(const struct bh_job *a, const struct bh_job *b);
 /* The first thing told that was not looked at yet, or NULL. */
 struct told *told_next(struct suite_env *t);
+/* The same of the news of jobs. */
+const struct bh_job_event *heard_next(struct suite_env *t);
 
 #endif
