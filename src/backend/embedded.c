@@ -40,7 +40,7 @@ embedded_open(void **ret, const struct embedded_config *c, struct err *e)
 	struct clock_time now = clock_now();
 	struct journal_config jc = {.dir = c->dir, .relaxed = c->relaxed,
 	    .wake = c->wake, .wake_arg = c->wake_arg,
-	    .release = engine_release, .vfs = c->vfs};
+	    .recovering = c->recovering, .release = engine_release, .vfs = c->vfs};
 	struct engine_config ec = {.qopts = c->qopts,
 	    .payload_cache = c->payload_cache, .max_queues = c->max_queues};
 

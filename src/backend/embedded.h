@@ -17,6 +17,8 @@ struct embedded_config {
 	/* Wakes the main loop: called on the journal's threads. */
 	void (*wake)(void *arg);
 	void *wake_arg;
+	/* Recovery is under way: called now and then; may be NULL. */
+	void (*recovering)(void *arg);
 	const char *vfs;		/* for tests, else NULL */
 };
 

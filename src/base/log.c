@@ -16,15 +16,34 @@
 
 static const struct {
 	const char *name;
-	const char *journal;		/* sd-daemon(3) priority */
+	int priority;			/* syslog(3)'s */
 } levels[] = {
-	[LOG_ERROR] = {"error", "<3>"},
-	[LOG_WARN] = {"warn", "<4>"},
-	[LOG_INFO] = {"info", "<6>"},
-	[LOG_DEBUG] = {"debug", "<7>"},
+	[LOG_ERROR] = {"error", 3},
+	[LOG_WARN] = {"warn", 4},
+	[LOG_INFO] = {"info", 6},
+	[LOG_DEBUG] = {"debug", 7},
+};
+
+static const char *const event_ids[] = {
+	[EVENT_NONE] = NULL,
+#define LOG_EVENT(name, id, subject) [EVENT_##name] = id,
+#include "base/logevent.def"
 };
 
 static atomic_int level_now = LOG_INFO;
+static log_sink_fn *_Atomic sink_now;
+
+void
+log_set_sink(log_sink_fn *sink)
+{
+	atomic_store(&sink_now, sink);
+}
+
+const char *
+log_event_id(enum log_event event)
+{
+	return event_ids[event];
+}
 
 void
 log_set_level(enum log_level level)
@@ -51,10 +70,9 @@ log_level_parse(const char *name, enum log_level *ret)
 	return -1;
 }
 
-/* True while standard error is the stream that systemd gave us, and not
- * something it was redirected to later: then the journal has the time. */
-static bool
-is_journal(void)
+/* Not something it was redirected to later; the journal has the time then. */
+bool
+log_to_journal(void)
 {
 	const char *stream = getenv("JOURNAL_STREAM");
 	unsigned long long dev, ino;
@@ -127,13 +145,34 @@ add_about(struct buf *b, const struct log_about *about)
 	add_field(b, "plugin", about->plugin);
 }
 
+static void
+write_line(enum log_level level, const struct log_about *about,
+    const struct buf *text)
+{
+	struct buf line = BUF_INIT;
+	ssize_t written UNUSED;
+
+	if (log_to_journal())
+		buf_addf(&line, "<%d>", levels[level].priority);
+	else
+		add_time(&line, level);
+	add_escaped(&line, buf_peek(text), buf_size(text));
+	if (about)
+		add_about(&line, about);
+	buf_addc(&line, '\n');
+	/* One write, so that lines of several threads never mix; a log that
+	 * cannot be written has nowhere to complain. */
+	written = write(STDERR_FILENO, buf_peek(&line), buf_size(&line));
+	buf_done(&line);
+}
+
 void
 log_about(enum log_level level, const struct log_about *about,
     const char *fmt, ...)
 {
-	struct buf text = BUF_INIT, line = BUF_INIT;
+	log_sink_fn *sink = atomic_load(&sink_now);
+	struct buf text = BUF_INIT;
 	int saved = errno;
-	ssize_t written UNUSED;
 	va_list ap;
 
 	if (!log_enabled(level))
@@ -141,18 +180,9 @@ log_about(enum log_level level, const struct log_about *about,
 	va_start(ap, fmt);
 	buf_vaddf(&text, fmt, ap);
 	va_end(ap);
-	if (is_journal())
-		buf_adds(&line, levels[level].journal);
-	else
-		add_time(&line, level);
-	add_escaped(&line, buf_peek(&text), buf_size(&text));
-	if (about)
-		add_about(&line, about);
-	buf_addc(&line, '\n');
-	/* One write, so that lines of several threads never mix; a log that
-	 * cannot be written has nowhere to complain. */
-	written = write(STDERR_FILENO, buf_peek(&line), buf_size(&line));
+	if (!sink || !sink(levels[level].priority, about,
+	    about ? event_ids[about->event] : NULL, buf_str(&text)))
+		write_line(level, about, &text);
 	buf_done(&text);
-	buf_done(&line);
 	errno = saved;
 }

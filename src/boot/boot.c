@@ -20,6 +20,7 @@
 #include "base/xalloc.h"
 #include "boot/daemon.h"
 #include "cmd/bus.h"
+#include "rt/journald.h"
 
 static const char usage[] =
     "usage: bellhopd [--config FILE] [--check] [--state-dir DIR]\n"
@@ -80,12 +81,6 @@ static bool
 handler_gate(void *arg, struct bh_bytes queue, struct bh_why *ret)
 {
 	return pool_gate(((struct daemon *)arg)->pool, queue, ret);
-}
-
-static void
-hook(void *arg, struct bh_hook *h)
-{
-	pool_hook(((struct daemon *)arg)->pool, h);
 }
 
 static bool
@@ -159,7 +154,8 @@ open_store(struct daemon *d, struct err *e)
 	    .max_disk = d->conf->max_disk,
 	    .max_queues = d->conf->max_queues,
 	    .wake = wake,
-	    .wake_arg = d};
+	    .wake_arg = d,
+	    .recovering = service_recovering};
 
 	if (d->env.ops == &embedded_ops)
 		return embedded_open(&d->env.be, &c, e);
@@ -254,7 +250,6 @@ start(struct daemon *d, struct err *e)
 	d->env.shutdown = shutdown_ask;
 	d->env.handler_gate = handler_gate;
 	d->env.script_at = script_at;
-	d->env.hook = hook;
 	d->env.figures = figures;
 	d->loop = loop_new();
 	if (open_plugins(d, e) < 0 || open_tokens(d, e) < 0)
@@ -264,7 +259,6 @@ start(struct daemon *d, struct err *e)
 	    front_new(&d->front, d->loop, &d->env, e) < 0)
 		return -1;
 	d->env.ops->listen(d->env.be, &daemon_events, d);
-	pool_listen(d->pool);
 	loop_on_turn(d->loop, turn_wake, turn_run, d);
 	loop_on_signal(d->loop, SIGHUP, on_hangup, d);
 	loop_on_signal(d->loop, SIGTERM, on_terminate, d);
@@ -275,7 +269,9 @@ start(struct daemon *d, struct err *e)
 		log_info("listening on %s", front_address(d->front, i));
 	for (i = 0; host_address(d->host, i); i++)
 		log_info("listening on %s", host_address(d->host, i));
-	log_info("bellhopd %s is ready after %lld ms; the store is %s/"
+	service_ready(d);
+	log_about(LOG_INFO, LOG_OF(READY),
+	    "bellhopd %s is ready after %lld ms; the store is %s/"
 	    "bellhop.db, durability %s", BELLHOP_VERSION,
 	    (long long)(clock_now().mono_ms - began), d->conf->state_dir,
 	    d->conf->durability);
@@ -308,20 +304,22 @@ run(struct daemon *d)
 	struct err e = ERR_INIT;
 	int status = 0;
 
+	journald_open();
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);	/* a failed write says so itself */
 	d->qopts = qopts_new();
 	d->env.bus = bus_new(&d->env);
 	daemon_apply(d);
 	if (start(d, &e) < 0) {
-		log_error("cannot start: %s", e.text);
+		log_about(LOG_ERROR, LOG_OF(START_FAILED), "cannot start: %s",
+		    e.text);
 		status = 1;
 	} else {
 		loop_run(d->loop);
 	}
 	stop(d);
 	if (status == 0)
-		log_info("stopped");
+		log_about(LOG_INFO, LOG_OF(STOPPED), "stopped");
 	qopts_free(&d->qopts);
 	conf_free(&d->conf);
 	return status;

@@ -41,6 +41,12 @@ struct daemon {
 	size_t nwaiters;		/* of the one that is running */
 	size_t nnext;			/* of the next one, behind them */
 
+	/* service.c */
+	int64_t watchdog_ms;		/* 0: nobody watches */
+	int64_t service_at;		/* mono: the next word */
+	struct bh_stats counts;		/* for the sentence */
+	bool counting;			/* it is under way */
+
 	/* shutdown.c */
 	bool asked_to_stop;
 	bool stopping;			/* it has begun */
@@ -75,6 +81,16 @@ int64_t turn_run(void *daemon);
 void reload_start(void *daemon, void (*done)(void *user, bool ok,
     const char *report), void *user);
 void reload_done(struct daemon *d);
+
+/* --- service.c --- */
+
+void service_recovering(void *daemon);	/* now and then, at the start */
+void service_ready(struct daemon *d);
+void service_reloading(struct daemon *d);
+void service_reloaded(struct daemon *d);
+void service_stopping(struct daemon *d);
+/* Once a turn; the mono ms when it wants to be called again. */
+int64_t service_turn(struct daemon *d, int64_t mono_ms);
 
 /* --- shutdown.c --- */
 

@@ -40,6 +40,12 @@ finish(struct daemon *d, bool ok)
 	d->nwaiters = d->nnext;
 	d->nnext = 0;
 	d->reloading = false;
+	service_reloaded(d);
+	if (ok)
+		log_about(LOG_INFO, LOG_OF(RELOADED), "reloaded");
+	else
+		log_about(LOG_WARN, LOG_OF(RELOAD_REFUSED), "not all of it "
+		    "could be reloaded: what is bad stays as it was");
 	for (i = 0; i < n; i++)
 		answered[i].done(answered[i].user, ok, text);
 	free(answered);
@@ -68,6 +74,7 @@ run(struct daemon *d)
 	struct err e = ERR_INIT;
 
 	d->reloading = true;
+	service_reloading(d);
 	d->again = false;
 	if (daemon_conf(d, &c, &bad, &e) < 0) {
 		if (!buf_size(&bad))

@@ -23,7 +23,8 @@ shutdown_ask(void *arg)
 static void
 begin(struct daemon *d, int64_t mono_ms)
 {
-	log_info("stopping: %zu handlers may end within %lld s",
+	service_stopping(d);
+	log_about(LOG_INFO, LOG_OF(STOPPING), "stopping: %zu handlers may end within %lld s",
 	    pool_running(d->pool),
 	    (long long)d->conf->shutdown_grace / 1000);
 	d->stopping = true;

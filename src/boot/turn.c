@@ -49,6 +49,9 @@ turn_run(void *arg)
 	at = pool_next(d->pool);
 	if (at < next)
 		next = at;
+	at = service_turn(d, now.mono_ms);
+	if (at < next)
+		next = at;
 	if (d->asked_to_stop && shutdown_step(d, now.mono_ms, &next))
 		loop_stop(d->loop);
 	return next;

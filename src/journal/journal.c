@@ -28,6 +28,7 @@
  * of it; see schema.sql for what is hot. */
 #define CACHE_BYTES (8 * 1024 * 1024)
 #define RECOVER_CACHE_BYTES (1024 * 1024)
+#define RECOVER_STEPS 1000000		/* of SQLite, between two calls */
 /* What the WAL's file keeps when it starts at the front again: twice what
  * upkeep.c lets it grow to, so that only a held-up one is cut. */
 #define WAL_LIMIT_BYTES (32 * 1024 * 1024)
@@ -209,13 +210,30 @@ journal_open(struct journal **ret, const struct journal_config *config,
 }
 
 /* One pass over every page would only fill the cache with what is cold. */
+static int
+on_recovering(void *arg)
+{
+	const struct journal *j = arg;
+
+	j->config.recovering(j->config.wake_arg);
+	return 0;
+}
+
 int
 journal_recover(struct journal *j, const struct jvisitor *v, void *arg,
     struct err *e)
 {
+	int rc;
+
 	CHECK(!j->started);
-	if (set_cache(j, RECOVER_CACHE_BYTES, e) != 0 ||
-	    recover_all(j->db, v, arg, e) != 0)
+	if (set_cache(j, RECOVER_CACHE_BYTES, e) != 0)
+		return -1;
+	if (j->config.recovering)
+		sqlite3_progress_handler(j->db, RECOVER_STEPS, on_recovering,
+		    j);
+	rc = recover_all(j->db, v, arg, e);
+	sqlite3_progress_handler(j->db, 0, NULL, NULL);
+	if (rc != 0)
 		return -1;
 	return set_cache(j, j->config.cache_bytes ? j->config.cache_bytes :
 	    CACHE_BYTES, e);

@@ -36,6 +36,8 @@ struct journal_config {
 	/* Wakes the main loop: called on the journal's threads. */
 	void (*wake)(void *arg);
 	void *wake_arg;
+	/* Recovery is under way: called now and then; may be NULL. */
+	void (*recovering)(void *arg);
 	/* Gives a record's owner back, on the main thread: once for each
 	 * record that names it. It may not call the journal. */
 	void (*release)(void *owner);
