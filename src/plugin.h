@@ -32,6 +32,8 @@
 	X(BH_E_WRONGPASS, "WRONGPASS", 401, "the token is not valid")        \
 	X(BH_E_NOPERM, "NOPERM", 403, "the role does not allow it")          \
 	X(BH_E_NOPROTO, "NOPROTO", 400, "no such protocol version")          \
+	X(BH_E_WRONGTYPE, "WRONGTYPE", 400, "the key holds another type")    \
+	X(BH_E_OOM, "OOM", 507, "the memory for keys is used up")            \
 	X(BH_E_BUSY, "BUSY", 503, "shutting down")                           \
 	X(BH_E_IO, "ERR", 500, "storage failed, the outcome is unknown")     \
 	X(BH_E_CANCELED, "ERR", 499, "the caller went away")
@@ -515,6 +517,13 @@ struct bh_health {
 	int64_t commit_p50_us, commit_p99_us;
 	int64_t jobs_memory_bytes;
 	int64_t busy_ms;		/* its slowest thread, at one thing */
+	/* The keyspace: how many, with an expiry, durable; bytes of durable
+	 * and of volatile ones; since the start: found, not found, expired,
+	 * evicted. */
+	int64_t keys, keys_expiring, keys_durable;
+	int64_t keys_memory_bytes, cache_memory_bytes;
+	int64_t key_hits, key_misses, keys_expired, keys_evicted;
+	int64_t limiters;
 };
 
 /*

@@ -15,6 +15,8 @@
 #include "base/xalloc.h"
 #include "engine/engine.h"
 #include "journal/journal.h"
+#include "keys/keys.h"
+#include "keys/throttle.h"
 
 /* Below this much free space on the file system no new work is taken: what
  * is there must still be able to end. */
@@ -24,6 +26,15 @@ struct embedded {
 	char *dir;
 	struct journal *journal;
 	struct engine *engine;
+	struct keys *keys;
+	struct throttle *throttle;
+	int64_t (*mono_us)(void);
+	/* Answers of throttle and publish, by bh_req.priv.next; a message is
+	 * told when what it may speak of is durable. */
+	struct bh_req *limited, **limited_tail;
+	struct bh_req *sent, **sent_tail;
+	const struct bh_events *events;
+	void *events_arg;
 	int64_t max_disk;
 	struct err refuse;		/* what engine_refuse() was told */
 	bool shedding;
@@ -53,9 +64,18 @@ embedded_open(void **ret, const struct embedded_config *c, struct err *e)
 	ec.journal = b->journal;
 	b->engine = engine_new(&ec);
 	engine_time(b->engine, now.wall_ms, now.mono_ms);
-	if (engine_load(b->engine, e) < 0) {
+	b->mono_us = c->mono_us;
+	b->limited_tail = &b->limited;
+	b->sent_tail = &b->sent;
+	b->keys = keys_new(b->journal);
+	b->throttle = throttle_new();
+	embedded_set_keys(b, &c->keys, c->limiter_bytes);
+	keys_time(b->keys, now.wall_ms, now.mono_ms);
+	if (engine_load(b->engine, e) < 0 || keys_load(b->keys, e) < 0) {
 		journal_close(&b->journal);
 		engine_free(&b->engine);
+		keys_free(&b->keys);
+		throttle_free(&b->throttle);
 		free(b->dir);
 		free(b);
 		return -1;
@@ -75,14 +95,47 @@ embedded_set_limits(void *be, int64_t payload_cache, int64_t max_disk,
 	engine_set_limits(b->engine, payload_cache, max_queues);
 }
 
+/* No limit said: none that a small test would meet. */
+void
+embedded_set_keys(void *be, const struct keys_limits *limits,
+    int64_t limiter_bytes)
+{
+	struct embedded *b = be;
+	struct keys_limits l = *limits;
+
+	if (l.cache_bytes == 0)
+		l.cache_bytes = INT64_MAX;
+	keys_set_limits(b->keys, &l);
+	throttle_set_limit(b->throttle, limiter_bytes ? limiter_bytes :
+	    INT64_MAX);
+}
+
+static void
+cancel_all(struct bh_req *req)
+{
+	struct bh_req *next;
+
+	for (; req; req = next) {
+		next = req->priv.next;
+		req->status = BH_E_CANCELED;
+		snprintf(req->text, sizeof(req->text), "the store is closed");
+		req->done(req);
+	}
+}
+
 static void
 embedded_close(void *be)
 {
 	struct embedded *b = be;
 
 	engine_stop(b->engine);
+	keys_settle(b->keys);
 	journal_close(&b->journal);
 	engine_free(&b->engine);
+	keys_free(&b->keys);
+	cancel_all(b->limited);
+	cancel_all(b->sent);
+	throttle_free(&b->throttle);
 	free(b->dir);
 	free(b);
 }
@@ -101,6 +154,7 @@ refuse(struct embedded *b, int code, const char *text)
 	b->refuse = (struct err){.code = code};
 	snprintf(b->refuse.text, sizeof(b->refuse.text), "%s", text);
 	engine_refuse(b->engine, &b->refuse);
+	keys_refuse(b->keys, &b->refuse);
 }
 
 /* The journal looks after each commit; while new work is refused there may be
@@ -185,6 +239,89 @@ watch_disk(struct embedded *b)
 	b->failing = true;
 }
 
+/* --- limits and messages --- */
+
+static void
+verb_throttle(void *be, struct bh_throttle *r)
+{
+	struct embedded *b = be;
+
+	memset(&r->req.priv, 0, sizeof(r->req.priv));
+	(void)throttle_take(b->throttle, r, b->mono_us ? b->mono_us() :
+	    b->mono_ms * 1000);
+	*b->limited_tail = &r->req;
+	b->limited_tail = &r->req.priv.next;
+}
+
+static void
+verb_publish(void *be, struct bh_publish *r)
+{
+	struct embedded *b = be;
+
+	memset(&r->req.priv, 0, sizeof(r->req.priv));
+	r->receivers = 0;
+	*b->sent_tail = &r->req;
+	b->sent_tail = &r->req.priv.next;
+}
+
+/* Everything that is published is told here, whoever wants it. */
+static void
+verb_subscribe(void *be, struct bh_bytes pattern, bool on)
+{
+	(void)be, (void)pattern, (void)on;
+}
+
+/* What was published in this turn waits for what the turn has written. */
+static void
+settle_messages(struct embedded *b)
+{
+	struct bh_req *req;
+
+	for (req = b->sent; req; req = req->priv.next)
+		if (!req->priv.lsn)
+			req->priv.lsn = journal_last(b->journal) + 1;
+}
+
+static bool
+deliver_messages(struct embedded *b)
+{
+	uint64_t durable = journal_durable(b->journal);
+	struct bh_req *req;
+	bool any = false;
+
+	while ((req = b->limited)) {
+		b->limited = req->priv.next;
+		if (!b->limited)
+			b->limited_tail = &b->limited;
+		any = true;
+		req->done(req);
+	}
+	while ((req = b->sent) && req->priv.lsn &&
+	    req->priv.lsn <= durable + 1) {
+		struct bh_publish *p = (struct bh_publish *)req;
+
+		b->sent = req->priv.next;
+		if (!b->sent)
+			b->sent_tail = &b->sent;
+		if (b->events && b->events->message)
+			p->receivers = b->events->message(b->events_arg,
+			    p->topic, p->message);
+		req->status = BH_OK;
+		any = true;
+		req->done(req);
+	}
+	return any;
+}
+
+static bool
+deliver(struct embedded *b)
+{
+	bool jobs = engine_deliver(b->engine);
+	bool keys = keys_deliver(b->keys);
+
+	return deliver_messages(b) || jobs || keys;
+}
+
 /* --- the turn --- */
 
 static void
@@ -194,10 +331,12 @@ turn_begin(void *be, int64_t wall_ms, int64_t mono_ms)
 
 	b->mono_ms = mono_ms;
 	engine_time(b->engine, wall_ms, mono_ms);
+	keys_time(b->keys, wall_ms, mono_ms);
 	journal_take(b->journal, mono_ms);
 	watch_disk(b);
-	engine_deliver(b->engine);
+	deliver(b);
 	engine_run_due(b->engine);
+	keys_run_due(b->keys);
 }
 
 static int64_t
@@ -209,9 +348,14 @@ turn_end(void *be)
 
 	engine_serve(b->engine);
 	engine_settle(b->engine);
+	keys_settle(b->keys);
+	settle_messages(b);
 	journal_kick(b->journal);
-	delivered = engine_deliver(b->engine);
+	delivered = deliver(b);
 	next = engine_next(b->engine);
+	at = keys_next(b->keys);
+	if (at < next)
+		next = at;
 	at = journal_next(b->journal);
 	if (at < next)
 		next = at;
@@ -239,6 +383,12 @@ VERB(queue_alter, bh_queue_alter)
 #undef VERB
 
 static void
+verb_key_command(void *be, struct bh_key_command *r)
+{
+	keys_command(((struct embedded *)be)->keys, r);
+}
+
+static void
 verb_cancel(void *be, struct bh_req *req)
 {
 	engine_cancel(((struct embedded *)be)->engine, req);
@@ -247,7 +397,11 @@ verb_cancel(void *be, struct bh_req *req)
 static void
 verb_listen(void *be, const struct bh_events *events, void *arg)
 {
-	engine_listen(((struct embedded *)be)->engine, events, arg);
+	struct embedded *b = be;
+
+	b->events = events;
+	b->events_arg = arg;
+	engine_listen(b->engine, events, arg);
 }
 
 static void
@@ -279,7 +433,8 @@ idle(void *be)
 {
 	struct embedded *b = be;
 
-	return engine_quiet(b->engine) &&
+	return engine_quiet(b->engine) && keys_quiet(b->keys) &&
+	    !b->limited && !b->sent &&
 	    journal_durable(b->journal) == journal_last(b->journal);
 }
 
@@ -288,8 +443,10 @@ health(void *be, struct bh_health *ret)
 {
 	struct embedded *b = be;
 	struct journal_stats s;
+	struct keys_stats k;
 
 	journal_stats(b->journal, &s);
+	keys_stats(b->keys, &k);
 	*ret = (struct bh_health){.type = "embedded",
 	    .accepting = b->refuse.code == BH_OK,
 	    .db_bytes = s.db_bytes, .wal_bytes = s.wal_bytes,
@@ -297,7 +454,13 @@ health(void *be, struct bh_health *ret)
 	    .commit_rows_total = s.rows, .commit_p50_us = s.commit_p50_us,
 	    .commit_p99_us = s.commit_p99_us,
 	    .jobs_memory_bytes = (int64_t)engine_memory(b->engine),
-	    .busy_ms = s.busy_ms};
+	    .busy_ms = s.busy_ms,
+	    .keys = k.keys, .keys_expiring = k.expires,
+	    .keys_durable = k.durable, .keys_memory_bytes = k.durable_bytes,
+	    .cache_memory_bytes = k.cache_bytes, .key_hits = k.hits,
+	    .key_misses = k.misses, .keys_expired = k.expired,
+	    .keys_evicted = k.evicted,
+	    .limiters = throttle_count(b->throttle)};
 	snprintf(ret->text, sizeof(ret->text), "%.199s", b->refuse.text);
 }
 
@@ -312,6 +475,10 @@ const struct bh_backend_ops embedded_ops = {
 	.job_alter = verb_alter,
 	.queue_stats = verb_stats,
 	.queue_alter = verb_queue_alter,
+	.key_command = verb_key_command,
+	.throttle = verb_throttle,
+	.publish = verb_publish,
+	.subscribe = verb_subscribe,
 	.cancel = verb_cancel,
 	.listen = verb_listen,
 	.callback_done = verb_callback_done,

@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "conf/qopts.h"
+#include "keys/keys.h"
 #include "plugin.h"
 
 struct embedded_config {
@@ -14,6 +15,10 @@ struct embedded_config {
 	int64_t payload_cache;
 	int64_t max_disk;		/* 0: no limit */
 	int64_t max_queues;
+	struct keys_limits keys;
+	int64_t limiter_bytes;		/* of all rate limiters */
+	/* A clock for rate limiters; NULL: the turn's time, for tests. */
+	int64_t (*mono_us)(void);
 	/* Wakes the main loop: called on the journal's threads. */
 	void (*wake)(void *arg);
 	void *wake_arg;
@@ -28,6 +33,8 @@ MUSTCHECK int embedded_open(void **ret, const struct embedded_config *c,
 /* Limits that a reload may change. */
 void embedded_set_limits(void *be, int64_t payload_cache, int64_t max_disk,
     int64_t max_queues);
+void embedded_set_keys(void *be, const struct keys_limits *limits,
+    int64_t limiter_bytes);
 
 extern const struct bh_backend_ops embedded_ops;
 

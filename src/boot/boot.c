@@ -51,9 +51,22 @@ daemon_conf(const struct daemon *d, struct conf **ret, struct buf *report,
 	return 0;
 }
 
+static struct keys_limits
+keys_limits_of(const struct conf *c)
+{
+	static const char *const words[] = {"commit", "relaxed", "memory"};
+	struct keys_limits l = {.volatile_prefixes = c->keys_volatile,
+	    .cache_bytes = c->cache_memory, .durable_bytes = c->keys_memory};
+
+	while (strcmp(words[l.durability], c->keys_durability) != 0)
+		l.durability++;
+	return l;
+}
+
 void
 daemon_apply(struct daemon *d)
 {
+	struct keys_limits keys = keys_limits_of(d->conf);
 	enum log_level level;
 
 	if (log_level_parse(d->conf->log_level, &level) == 0)
@@ -65,9 +78,11 @@ daemon_apply(struct daemon *d)
 		    d->conf->event_memory);
 	if (!d->env.be)
 		return;
-	if (d->env.ops == &embedded_ops)
+	if (d->env.ops == &embedded_ops) {
 		embedded_set_limits(d->env.be, d->conf->payload_cache,
 		    d->conf->max_disk, d->conf->max_queues);
+		embedded_set_keys(d->env.be, &keys, d->conf->limits_memory);
+	}
 	d->env.ops->options_changed(d->env.be);
 }
 
@@ -153,6 +168,9 @@ open_store(struct daemon *d, struct err *e)
 	    .payload_cache = d->conf->payload_cache,
 	    .max_disk = d->conf->max_disk,
 	    .max_queues = d->conf->max_queues,
+	    .keys = keys_limits_of(d->conf),
+	    .limiter_bytes = d->conf->limits_memory,
+	    .mono_us = clock_mono_us,
 	    .wake = wake,
 	    .wake_arg = d,
 	    .recovering = service_recovering};

@@ -17,7 +17,7 @@
 #include "cmd/slowlog.h"
 
 #define NAME_MAX_LEN 32
-#define INDEX_SIZE 256
+#define INDEX_SIZE 1024
 
 static const struct cmd_row table[] = {
 #define CMD(name, arity, role, flags, fn, args, help) \
@@ -78,10 +78,10 @@ name_hash(const char *name, size_t len)
 }
 
 /* Row numbers + 1 by hash, open addressing; filled at the first look-up. */
-static const unsigned char *
+static const uint16_t *
 name_index(void)
 {
-	static unsigned char index[INDEX_SIZE];
+	static uint16_t index[INDEX_SIZE];
 	static bool filled;
 
 	if (filled)
@@ -91,7 +91,7 @@ name_index(void)
 
 		while (index[at])
 			at = (at + 1) % INDEX_SIZE;
-		index[at] = (unsigned char)(i + 1);
+		index[at] = (uint16_t)(i + 1);
 	}
 	filled = true;
 	return index;
@@ -100,7 +100,7 @@ name_index(void)
 const struct cmd_row *
 cmd_find(const char *name, size_t len)
 {
-	const unsigned char *index = name_index();
+	const uint16_t *index = name_index();
 
 	if (len > NAME_MAX_LEN)
 		return NULL;

@@ -91,7 +91,13 @@ enum cmd_flag {
 	CMD_BLOCKS = 4,			/* may wait for a client's time */
 	CMD_WRITE = 8,			/* changes something */
 	CMD_FAST = 16,
-	CMD_ADMIN = 32
+	CMD_ADMIN = 32,
+	/* Which arguments are keys: the first; the first two; all; each
+	 * second one. */
+	CMD_KEY = 64,
+	CMD_KEY_PAIR = 128,
+	CMD_KEY_ALL = 256,
+	CMD_KEY_EVERY_2ND = 512
 };
 
 struct cmd_row {

@@ -26,12 +26,26 @@ static const struct {
 	{CMD_BLOCKS, "blocking"}, {CMD_NOAUTH, "no_auth"},
 };
 
-/* Redis 7 has ten parts for each command; ours have no keys. */
+/* First and last argument that is a key (-1: the last of all), and the step
+ * between them; zeros when there is none. */
+static void
+key_places(const struct cmd_row *row, int ret[3])
+{
+	ret[0] = row->flags & (CMD_KEY | CMD_KEY_PAIR | CMD_KEY_ALL |
+	    CMD_KEY_EVERY_2ND) ? 1 : 0;
+	ret[1] = row->flags & (CMD_KEY_ALL | CMD_KEY_EVERY_2ND) ? -1 :
+	    row->flags & CMD_KEY_PAIR ? 2 : ret[0];
+	ret[2] = row->flags & CMD_KEY_EVERY_2ND ? 2 : ret[0];
+}
+
+/* Redis 7 has ten parts for each command. */
 static void
 put_row(struct reply *r, const struct cmd_row *row)
 {
 	size_t n = 0;
+	int keys[3];
 
+	key_places(row, keys);
 	for (size_t i = 0; i < nitems(flag_names); i++)
 		n += (row->flags & flag_names[i].flag) != 0;
 	r->ops->array(r, 10);
@@ -41,9 +55,8 @@ put_row(struct reply *r, const struct cmd_row *row)
 	for (size_t i = 0; i < nitems(flag_names); i++)
 		if (row->flags & flag_names[i].flag)
 			r->ops->simple(r, flag_names[i].name);
-	r->ops->integer(r, 0);
-	r->ops->integer(r, 0);
-	r->ops->integer(r, 0);
+	for (size_t i = 0; i < nitems(keys); i++)
+		r->ops->integer(r, keys[i]);
 	r->ops->set(r, 0);		/* ACL categories */
 	r->ops->array(r, 0);		/* tips */
 	r->ops->array(r, 0);		/* key specifications */
@@ -101,8 +114,8 @@ put_doc(struct reply *r, const struct cmd_row *row)
 	r->ops->map(r, 4);
 	reply_pair_str(r, "summary", row->help);
 	reply_pair_str(r, "since", BELLHOP_VERSION);
-	reply_pair_str(r, "group", strncmp(row->name, "JOB.", 4) == 0 ||
-	    strncmp(row->name, "QUEUE.", 6) == 0 ? "module" : "server");
+	reply_pair_str(r, "group", row->fn == cmd_key ? "generic" :
+	    strchr(row->name, '.') ? "module" : "server");
 	reply_pair_str(r, "syntax", row->args);
 }
 
@@ -149,9 +162,28 @@ command_list(struct cmd_call *call)
 static void
 command_getkeys(struct cmd_call *call)
 {
-	cmd_error(call, BH_E_ERR, cmd_find(call->argv[2].data,
-	    call->argv[2].len) ? "The command has no key arguments" :
-	    "Invalid command specified");
+	const struct cmd_row *row = cmd_find(call->argv[2].data,
+	    call->argv[2].len);
+	struct reply *r = call->reply;
+	int argc = (int)call->argc - 2, keys[3] = {0}, last;
+
+	if (row)
+		key_places(row, keys);
+	if (!row || !keys[0]) {
+		cmd_error(call, BH_E_ERR, row ? "The command has no key"
+		    " arguments" : "Invalid command specified");
+		return;
+	}
+	if (row->arity > 0 ? argc != row->arity : argc < -row->arity) {
+		cmd_error(call, BH_E_ERR, "Invalid number of arguments"
+		    " specified for command");
+		return;
+	}
+	last = keys[1] < 0 ? argc - 1 : keys[1];
+	r->ops->array(r, (size_t)((last - keys[0]) / keys[2] + 1));
+	for (int i = keys[0]; i <= last; i += keys[2])
+		reply_bytes(r, call->argv[2 + i]);
+	cmd_done(call);
 }
 
 static const struct cmd_sub subs[] = {

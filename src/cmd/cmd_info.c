@@ -73,6 +73,9 @@ info_memory(struct info *in)
 	line(in, "used_memory", (int64_t)(m.uordblks + m.hblkhd));
 	line(in, "used_memory_rss", pages * sysconf(_SC_PAGESIZE));
 	line(in, "jobs_memory_bytes", h.jobs_memory_bytes);
+	line(in, "keys_memory_bytes", h.keys_memory_bytes);
+	line(in, "cache_memory_bytes", h.cache_memory_bytes);
+	line(in, "rate_limiters", h.limiters);
 	line(in, "maxmemory", 0);
 	/* What BullMQ and others look at: nothing durable is ever evicted. */
 	buf_adds(&in->out, "maxmemory_policy:noeviction\r\n");
@@ -100,11 +103,30 @@ static void
 info_stats(struct info *in)
 {
 	const struct cmd_stats *s = &in->call->env->stats;
+	struct bh_health h = {0};
 
 	line(in, "total_connections_received", s->connections);
 	line(in, "rejected_connections", s->rejected);
 	line(in, "total_commands_processed", s->commands);
 	line(in, "total_error_replies", s->errors);
+	in->call->env->ops->health(in->call->env->be, &h);
+	line(in, "expired_keys", h.keys_expired);
+	line(in, "evicted_keys", h.keys_evicted);
+	line(in, "keyspace_hits", h.key_hits);
+	line(in, "keyspace_misses", h.key_misses);
+}
+
+/* As Redis has it; each database with keys is a line. */
+static void
+info_keyspace(struct info *in)
+{
+	struct bh_health h = {0};
+
+	in->call->env->ops->health(in->call->env->be, &h);
+	if (h.keys > 0)
+		buf_addf(&in->out, "db0:keys=%lld,expires=%lld,avg_ttl=0,"
+		    "durable=%lld\r\n", (long long)h.keys,
+		    (long long)h.keys_expiring, (long long)h.keys_durable);
 }
 
 static void
@@ -158,6 +180,7 @@ static const struct {
 	{"stats", "Stats", info_stats, false},
 	{"jobs", "Jobs", info_jobs, true},
 	{"queues", "Queues", info_queues, true},
+	{"keyspace", "Keyspace", info_keyspace, false},
 };
 
 static bool

@@ -32,6 +32,7 @@ op_new(struct cmd_call *call)
 	op->busy = NULL;
 	op->why = NULL;
 	op->ids = NULL;
+	op->windows = NULL;
 	call->state = op;
 	call->cancel = op_cancel;
 	return op;
@@ -44,6 +45,7 @@ op_free(struct op *op)
 
 	free(op->why);
 	free(op->ids);
+	free(op->windows);
 	if (nspare < SPARE_MAX)
 		spare[nspare++] = op;
 	else

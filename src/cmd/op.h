@@ -24,6 +24,9 @@ struct op {
 		struct bh_alter alter;
 		struct bh_stats stats;
 		struct bh_queue_alter queue_alter;
+		struct bh_key_command key;
+		struct bh_throttle throttle;
+		struct bh_publish publish;
 	};
 	struct cmd_call *call;
 	struct bh_req *busy;		/* what cancel ends, or NULL */
@@ -31,6 +34,7 @@ struct op {
 	int64_t id;
 	struct bh_why *why;		/* freed with the op */
 	int64_t *ids;			/* freed with the op */
+	struct bh_window *windows;	/* freed with the op */
 	char text[160];			/* for a name that a request needs */
 };
 

@@ -57,6 +57,9 @@ element_wants(const struct option *o, const char *s)
 	if (strncmp(o->rule.name, "listen.", 7) == 0)
 		return is_address(s) ? NULL : "an address unix:PATH (107 "
 		    "bytes at most) or HOST:PORT (port 0 to 65535)";
+	if (strcmp(o->rule.name, "keys.volatile") == 0)
+		return strlen(s) <= 256 ? NULL : "a prefix of at most 256 "
+		    "bytes";
 	return is_plugin(s) ? NULL : "a plugin's name, 1 to 64 of "
 	    "A-Z a-z 0-9 _ -";
 }

@@ -16,6 +16,7 @@ static const struct {
 	const char *what;		/* when nothing breaks it */
 	const char *broken;		/* "N …" */
 	const char *sql;
+	int since;			/* schema version, 0 the first */
 } invariants[] = {
 	{"every lease holds a living job",
 	    "leases without a living job",
@@ -46,6 +47,8 @@ static const struct {
 	    "(SELECT next_id FROM meta)"},
 	{"attempt tokens differ", "tokens that two leases share",
 	    "SELECT count(*) - count(DISTINCT token) FROM lease"},
+	{"every key has one value", "keys that are there more than once",
+	    "SELECT count(*) - count(DISTINCT name) FROM key", 2},
 };
 
 struct doctor {
@@ -90,9 +93,13 @@ static void
 check_invariants(struct doctor *d, sqlite3 *db)
 {
 	struct err e;
-	int64_t n;
+	int64_t n, version;
 
+	if (db_number(db, "PRAGMA user_version", &version, &e) != 0)
+		version = 0;
 	for (size_t i = 0; i < nitems(invariants); i++) {
+		if (invariants[i].since > version)
+			continue;
 		if (db_number(db, invariants[i].sql, &n, &e) != 0)
 			say(d, FAIL, "%s", e.text);
 		else if (n != 0)

@@ -14,7 +14,7 @@
 #include "ctl/ctl.h"
 
 #define DB_APPLICATION_ID 0x42656c6c	/* "Bell", as schema.sql's */
-#define DB_SCHEMA_VERSION 1		/* the newest that we know */
+#define DB_SCHEMA_VERSION 2		/* the newest that we know */
 
 /* Opens a file that exists; the caller closes it with sqlite3_close(). */
 MUSTCHECK int db_open_readonly(sqlite3 **ret, const char *file,

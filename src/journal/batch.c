@@ -153,6 +153,10 @@ copy_strings(struct batch *b, struct jrec *r)
 		copy_bytes(b, &r->u.queue.paused_by);
 		copy_bytes(b, &r->u.queue.held_reason);
 		break;
+	case JR_KEY_SET:
+		copy_bytes(b, &r->u.key.name);
+		copy_bytes(b, &r->u.key.value);
+		break;
 	case JR_CALLBACK:
 		copy_bytes(b, &r->u.callback.payload);
 		copy_bytes(b, &r->u.callback.result);

@@ -36,6 +36,9 @@ enum jrec_kind {
 	JR_CALLBACK,		/* a script's on_* is owed */
 	JR_CALLBACK_DONE,
 	JR_NEXT_ID,		/* the first job id that was never given */
+	JR_KEY_SET,		/* a key of the keyspace, new or changed */
+	JR_KEY_DEL,
+	JR_KEY_CLEAR,		/* all keys */
 	JR_KINDS
 };
 
@@ -115,6 +118,11 @@ struct jrec {
 		struct {
 			int64_t processed, failed, stalled;
 		} totals;
+		struct {	/* KEY_SET */
+			uint8_t type;
+			int64_t expires_at;
+			struct bh_bytes name, value;
+		} key;
 		struct {
 			int64_t queue;		/* queue id */
 			uint8_t kind;		/* enum bh_callback_kind */
@@ -163,9 +171,16 @@ struct jlease_row {
 	struct bh_bytes worker;
 };
 
+struct jkey_row {
+	int64_t id;
+	uint8_t type;
+	int64_t expires_at;
+	struct bh_bytes name, value;
+};
+
 struct jbody;
 
-/* A callback row is a bh_callback whose queue string is empty. */
+/* What is NULL here is not read at all. A callback row is a bh_callback whose queue string is empty. */
 struct jvisitor {
 	void (*next_id)(void *arg, int64_t id);
 	void (*queue)(void *arg, const struct jqueue_row *row);
@@ -173,10 +188,11 @@ struct jvisitor {
 	void (*lease)(void *arg, const struct jlease_row *row);
 	void (*callback)(void *arg, int64_t queue,
 	    const struct bh_callback *row);
-	/* All of a leased job; the receiver frees it. May be NULL. */
+	/* All of a leased job; the receiver frees it. */
 	void (*body)(void *arg, struct jbody *body);
-	/* This job has lines in its history; may be NULL. */
+	/* This job has lines in its history. */
 	void (*history)(void *arg, int64_t job);
+	void (*key)(void *arg, const struct jkey_row *row);
 };
 
 /* A whole stored job, as a read finds it. One allocation with its strings. */

@@ -174,8 +174,6 @@ on_body(struct pass *p, sqlite3_stmt *s)
 {
 	struct jbody *b;
 
-	if (!p->v->body)
-		return 0;
 	if (body_row(s, NULL, &b) != SQLITE_OK)
 		return damaged(p, sqlite3_column_int64(s, 0),
 		    "it cannot be read");
@@ -203,34 +201,54 @@ on_callback(struct pass *p, sqlite3_stmt *s)
 static int
 on_history(struct pass *p, sqlite3_stmt *s)
 {
-	if (p->v->history)
-		p->v->history(p->arg, sqlite3_column_int64(s, 0));
+	p->v->history(p->arg, sqlite3_column_int64(s, 0));
 	return 0;
 }
+
+static int
+on_key(struct pass *p, sqlite3_stmt *s)
+{
+	struct jkey_row k = {
+	    .id = sqlite3_column_int64(s, 0),
+	    .type = (uint8_t)sqlite3_column_int(s, 1),
+	    .expires_at = sqlite3_column_int64(s, 2),
+	    .name = text(s, 3),
+	    .value = text(s, 4),
+	};
+
+	p->v->key(p->arg, &k);
+	return 0;
+}
+
+/* The function of a visitor that gets the rows of a pass. */
+#define FOR(name) offsetof(struct jvisitor, name)
 
 static const struct {
 	const char *sql;
 	row_fn *fn;
+	size_t member;			/* of the visitor */
 } passes[] = {
 	{"SELECT max(next_id, ifnull((SELECT max(id) FROM job), 0) + 1)"
-	    " FROM meta", on_next_id},
+	    " FROM meta", on_next_id, FOR(next_id)},
 	{"SELECT id, name, paused_at, paused_by, held_until, held_reason,"
-	    " processed, failed, stalled FROM queue ORDER BY id", on_queue},
+	    " processed, failed, stalled FROM queue ORDER BY id", on_queue, FOR(queue)},
 	/* Columns in the order of the row, so that each is decoded once. */
 	{"SELECT id, queue, state, priority, attempt, error_count, stalled,"
 	    " wall, run_at, line_at, expires_at, finished_at, unique_until,"
 	    " follows, retain_ms, fingerprint, group_key, unique_key,"
 	    " created_at, started_at"
-	    " FROM job NOT INDEXED ORDER BY id", on_job},
+	    " FROM job NOT INDEXED ORDER BY id", on_job, FOR(job)},
 	{"SELECT l.id, l.attempt, l.token, l.handler, l.started_at, l.until,"
 	    " l.worker, j.lease_ms, j.max_stalled, j.state"
 	    " FROM lease AS l LEFT JOIN job AS j ON j.id = l.id ORDER BY l.id",
-	    on_lease},
+	    on_lease, FOR(lease)},
 	{"SELECT " BODY_COLUMNS " FROM job WHERE id IN (SELECT id FROM lease)",
-	    on_body},
+	    on_body, FOR(body)},
 	{"SELECT id, queue, kind, job, attempt, payload, result, error"
-	    " FROM callback ORDER BY id", on_callback},
-	{"SELECT DISTINCT job FROM error", on_history},
+	    " FROM callback ORDER BY id", on_callback, FOR(callback)},
+	{"SELECT DISTINCT job FROM error", on_history, FOR(history)},
+	{"SELECT id, type, expires_at, name, value FROM key ORDER BY id",
+	    on_key, FOR(key)},
 };
 
 int
@@ -241,7 +259,9 @@ recover_all(sqlite3 *db, const struct jvisitor *v, void *arg, struct err *e)
 	int ret = 0;
 
 	for (i = 0; ret == 0 && i < nitems(passes); i++)
-		ret = each(&p, passes[i].sql, passes[i].fn);
+		if (*(void (*const *)(void))((const char *)v +
+		    passes[i].member))
+			ret = each(&p, passes[i].sql, passes[i].fn);
 	free(p.queues);
 	return ret;
 }

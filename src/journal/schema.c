@@ -8,9 +8,21 @@
 #include "base/xalloc.h"
 #include "journal/db.h"
 
+/* The keyspace. */
+#define V2_KEYS                                                              \
+	"CREATE TABLE key (id INTEGER PRIMARY KEY CHECK (id > 0),"           \
+	" name BLOB NOT NULL, type INTEGER NOT NULL, expires_at INTEGER,"    \
+	" value BLOB NOT NULL) STRICT;"                                      \
+	"CREATE VIEW keys_view AS SELECT CAST(name AS TEXT) AS name,"        \
+	" CASE type WHEN 0 THEN 'string' ELSE type END AS type,"             \
+	" strftime('%Y-%m-%dT%H:%M:%fZ', expires_at / 1000.0, 'unixepoch')"  \
+	" AS expires_at, length(value) AS bytes,"                            \
+	" CAST(substr(value, 1, 200) AS TEXT) AS value FROM key;"
+
 /* The way from each older version: rows {1, "ALTER TABLE …"}, {2, …}, ended
- * by a row without SQL. Version 1 has no elder. */
+ * by a row without SQL. */
 static const struct schema_step steps[] = {
+	{1, V2_KEYS},
 	{0, NULL},
 };
 

@@ -11,7 +11,7 @@
 #include "base/attr.h"
 #include "base/err.h"
 
-#define SCHEMA_VERSION 1
+#define SCHEMA_VERSION 2
 #define SCHEMA_APPLICATION_ID 0x42656c6c	/* "Bell" */
 
 extern const char journal_schema_sql[];	/* schema.sql, made at build time */

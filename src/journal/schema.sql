@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 --
--- Bellhop's database, schema version 1 (PRAGMA user_version).
+-- Bellhop's database, schema version 2 (PRAGMA user_version).
 --
 -- Each change of a job must touch as few pages as can be: a waiting job is
 -- one row of `job` and nothing else, a claim is one narrow row of `lease`.
@@ -136,6 +136,16 @@ CREATE TABLE callback (
 	error TEXT
 ) STRICT;
 
+-- The durable keys of the keyspace. The daemon's memory knows each name once;
+-- a row is found by its id, so that no index is kept.
+CREATE TABLE key (
+	id INTEGER PRIMARY KEY CHECK (id > 0),
+	name BLOB NOT NULL,
+	type INTEGER NOT NULL, -- 0 string
+	expires_at INTEGER,
+	value BLOB NOT NULL
+) STRICT;
+
 -- For people: sqlite3 bellhop.db 'select * from jobs_view'.
 -- Bytes that are not text are shown as the start of their hexadecimal form.
 CREATE VIEW jobs_view AS
@@ -246,3 +256,12 @@ FROM groups
 	JOIN job AS sample ON sample.id = groups.sample_id
 	JOIN queue ON queue.id = groups.queue
 ORDER BY groups.count DESC, queue.name, groups.fingerprint;
+
+CREATE VIEW keys_view AS
+SELECT CAST(name AS TEXT) AS name,
+	CASE type WHEN 0 THEN 'string' ELSE type END AS type,
+	strftime('%Y-%m-%dT%H:%M:%fZ', expires_at / 1000.0, 'unixepoch')
+		AS expires_at,
+	length(value) AS bytes,
+	CAST(substr(value, 1, 200) AS TEXT) AS value
+FROM key;

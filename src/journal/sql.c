@@ -34,6 +34,9 @@ enum stmt {
 	ST_CALLBACK,
 	ST_CALLBACK_DONE,
 	ST_NEXT_ID,
+	ST_KEY_SET,
+	ST_KEY_DEL,
+	ST_KEY_CLEAR,
 	ST_COUNT
 };
 
@@ -107,6 +110,11 @@ static const char *const texts[ST_COUNT] = {
 	    " result, error) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
 	[ST_CALLBACK_DONE] = "DELETE FROM callback WHERE id = ?1",
 	[ST_NEXT_ID] = "UPDATE meta SET next_id = ?1",
+	[ST_KEY_SET] =
+	    "INSERT OR REPLACE INTO key (id, name, type, expires_at, value)"
+	    " VALUES (?1, ?2, ?3, ?4, ?5)",
+	[ST_KEY_DEL] = "DELETE FROM key WHERE id = ?1",
+	[ST_KEY_CLEAR] = "DELETE FROM key",
 };
 
 struct sql {
@@ -475,6 +483,30 @@ next_id(struct sql *q, const struct jrec *r)
 }
 
 static int
+key_set(struct sql *q, const struct jrec *r)
+{
+	sqlite3_stmt *s = q->st[ST_KEY_SET];
+
+	put_payload(s, 2, r->u.key.name);
+	put_int(s, 3, r->u.key.type);
+	put_opt(s, 4, r->u.key.expires_at, 0);
+	put_payload(s, 5, r->u.key.value);
+	return run_id(q, ST_KEY_SET, r->id);
+}
+
+static int
+key_del(struct sql *q, const struct jrec *r)
+{
+	return run_id(q, ST_KEY_DEL, r->id);
+}
+
+static int
+key_clear(struct sql *q, const struct jrec *r UNUSED)
+{
+	return run(q, ST_KEY_CLEAR);
+}
+
+static int
 nothing(struct sql *q UNUSED, const struct jrec *r UNUSED)
 {
 	return SQLITE_OK;
@@ -498,6 +530,9 @@ static int (*const apply[JR_KINDS])(struct sql *, const struct jrec *) = {
 	[JR_CALLBACK] = callback,
 	[JR_CALLBACK_DONE] = callback_done,
 	[JR_NEXT_ID] = next_id,
+	[JR_KEY_SET] = key_set,
+	[JR_KEY_DEL] = key_del,
+	[JR_KEY_CLEAR] = key_clear,
 };
 
 int

@@ -19,7 +19,7 @@ struct journalfix {
 	pthread_mutex_t lock;
 	pthread_cond_t woken;
 	bool wake;
-	char text[4096];		/* of journalfix_text() */
+	char text[32768];		/* of journalfix_text() */
 };
 
 /* An owner for records: counts how often it was given back. */

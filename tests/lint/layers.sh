@@ -17,13 +17,14 @@ BEGIN {
 	may["conf"] = "base ds plugin.h"
 	may["journal"] = "base ds rt conf plugin.h"
 	may["engine"] = "base ds conf journal plugin.h"
-	may["backend"] = "base ds conf journal engine plugin.h"
+	may["keys"] = "base ds conf journal plugin.h"
+	may["backend"] = "base ds conf journal engine keys plugin.h"
 	may["cmd"] = "base ds conf backend plugin.h"
 	may["script"] = \
 	    "base ds conf rt backend cmd plugin.h front/resp_codec.h " \
 	    "front/resp_sink.h"
 	may["front"] = "base ds conf rt backend cmd plugin.h"
-	may["boot"] = "base ds rt conf journal engine backend cmd script " \
+	may["boot"] = "base ds rt conf journal engine keys backend cmd script " \
 	    "front plugin.h"
 	may["ctl"] = \
 	    "base conf plugin.h front/resp_codec.h script/dryrun.h"

@@ -61,7 +61,7 @@ unknown_commands_and_arity_read_as_in_redis(void **state)
 
 	ASK("foo bar baz", "-ERR unknown command 'foo', with args beginning"
 	    " with: 'bar' 'baz' \r\n");
-	ASK("GET k", "-ERR unknown command 'GET', with args beginning with:"
+	ASK("GETS k", "-ERR unknown command 'GETS', with args beginning with:"
 	    " 'k' \r\n");
 	ASK("~", "-ERR unknown command '', with args beginning with: \r\n");
 	ASK("Job.Add q", "-ERR wrong number of arguments for 'job.add'"

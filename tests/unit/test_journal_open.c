@@ -143,7 +143,7 @@ test_refuses_a_newer_schema(void **state)
 	journalfix_close(f);
 	assert_int_equal(journalfix_exec(f, "PRAGMA user_version = 99"), 0);
 	journalfix_refused(f, "written by a newer Bellhop (schema 99, this one "
-	    "knows 1)");
+	    "knows 2)");
 	/* The refusal has changed nothing. */
 	assert_int_equal(journalfix_int(f, "PRAGMA user_version"), 99);
 }

@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: MIT */
+/* Commands of keys of any type. */
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/rng.h"
+#include "base/str.h"
+#include "keys/part.h"
+
+static const char *const type_names[KEY_TYPES] = {
+	[KEY_STRING] = "string",
+};
+
+static bool
+is(struct bh_bytes v, const char *word)
+{
+	return str_is(v.data, v.len, word);
+}
+
+/* Also UNLINK: strings are freed in no time. */
+void
+k_del(struct kcall *c)
+{
+	int64_t n = 0;
+
+	for (size_t i = 1; i < c->argc; i++) {
+		struct key *k = key_peek(c, c->argv[i]);
+
+		if (!k)
+			continue;
+		key_delete(c, k);
+		n++;
+	}
+	put_int(c, n);
+}
+
+/* DELEX key [IFEQ value | IFNE value] */
+void
+k_delex(struct kcall *c)
+{
+	bool eq = c->argc == 4 && is(c->argv[2], "IFEQ");
+	struct key *k;
+
+	if (c->argc != 2 && !eq && !(c->argc == 4 &&
+	    is(c->argv[2], "IFNE"))) {
+		put_syntax(c);
+		return;
+	}
+	k = key_peek(c, c->argv[1]);
+	if (!k || (c->argc == 4 &&
+	    bytes_equal(val_bytes(k->str), c->argv[3]) != eq)) {
+		put_int(c, 0);
+		return;
+	}
+	key_delete(c, k);
+	put_int(c, 1);
+}
+
+/* Also TOUCH. */
+void
+k_exists(struct kcall *c)
+{
+	int64_t n = 0;
+
+	for (size_t i = 1; i < c->argc; i++)
+		n += key_find(c, c->argv[i]) != NULL;
+	put_int(c, n);
+}
+
+void
+k_type(struct kcall *c)
+{
+	struct key *k = key_peek(c, c->argv[1]);
+
+	put_status(c, k ? type_names[k->ttl.kind] : "none");
+}
+
+/* --- under another name --- */
+
+static void
+clone(struct kcall *c, const struct key *from, struct bh_bytes name)
+{
+	int64_t at = key_expiry(from);
+	struct key *to = key_store(c, name, kval_ref(from->str), false);
+
+	if (at)
+		key_set_expiry(c, to, at);
+}
+
+static bool
+find_to_rename(struct kcall *c, struct key **ret)
+{
+	*ret = key_peek(c, c->argv[1]);
+	if (!*ret)
+		put_error(c, "ERR no such key");
+	return *ret != NULL;
+}
+
+void
+k_rename(struct kcall *c)
+{
+	struct key *k;
+
+	if (!find_to_rename(c, &k))
+		return;
+	if (!bytes_equal(c->argv[1], c->argv[2])) {
+		clone(c, k, c->argv[2]);
+		key_delete(c, k);
+	}
+	put_ok(c);
+}
+
+void
+k_renamenx(struct kcall *c)
+{
+	struct key *k;
+
+	if (!find_to_rename(c, &k))
+		return;
+	if (key_peek(c, c->argv[2])) {
+		put_int(c, 0);
+		return;
+	}
+	clone(c, k, c->argv[2]);
+	key_delete(c, k);
+	put_int(c, 1);
+}
+
+static bool
+parse_copy(struct kcall *c, bool *ret_replace)
+{
+	int64_t db;
+
+	*ret_replace = false;
+	for (size_t i = 3; i < c->argc; i++) {
+		if (is(c->argv[i], "REPLACE")) {
+			*ret_replace = true;
+		} else if (is(c->argv[i], "DB") && i + 1 < c->argc) {
+			if (!arg_number(c, ++i, &db))
+				return false;
+			if (db < INT32_MIN || db > INT32_MAX) {
+				put_not_integer(c);
+				return false;
+			}
+			if (db != 0) {
+				put_error(c, "ERR DB index is out of range");
+				return false;
+			}
+		} else {
+			put_syntax(c);
+			return false;
+		}
+	}
+	return true;
+}
+
+void
+k_copy(struct kcall *c)
+{
+	bool replace;
+	struct key *k;
+
+	if (!parse_copy(c, &replace))
+		return;
+	if (bytes_equal(c->argv[1], c->argv[2])) {
+		put_error(c, "ERR source and destination objects are the"
+		    " same");
+		return;
+	}
+	k = key_find(c, c->argv[1]);
+	if (!k || (key_peek(c, c->argv[2]) && !replace)) {
+		put_int(c, 0);
+		return;
+	}
+	clone(c, k, c->argv[2]);
+	put_int(c, 1);
+}
+
+/* --- all keys --- */
+
+/* What a walk shows may be of this turn, or gone in it. */
+static void
+show_all(struct kcall *c)
+{
+	c->dirty = true;
+	c->lsn = journal_last(c->ks->journal);
+}
+
+static bool
+lives(const struct keys *ks, const struct key *k)
+{
+	return !k->ttl.pos || k->ttl.at > ks->wall_ms;
+}
+
+static bool
+keys_step(struct kcall *c)
+{
+	struct bh_bytes p = c->argv[1];
+	bool every = p.len == 1 && p.data[0] == '*';
+
+	for (int left = SLICE_KEYS; c->at > 0 && left > 0; left--) {
+		const struct key *k = c->ks->all[--c->at];
+
+		if (lives(c->ks, k) &&
+		    (every || str_glob(p.data, p.len, k->name, k->len)))
+			item_bytes(c, k->name, k->len);
+	}
+	if (c->at > 0)
+		return true;
+	put_array(c);
+	return false;
+}
+
+void
+k_keys(struct kcall *c)
+{
+	show_all(c);
+	c->at = c->ks->n;
+	c->step = keys_step;
+}
+
+struct scan {
+	uint64_t cursor;
+	int64_t count;
+	struct bh_bytes match, type;
+};
+
+static bool
+parse_scan(struct kcall *c, struct scan *s)
+{
+	char text[32], *end;
+	size_t i;
+
+	if (c->argv[1].len >= sizeof(text) || memchr(c->argv[1].data, 0,
+	    c->argv[1].len)) {
+		put_error(c, "ERR invalid cursor");
+		return false;
+	}
+	memcpy(text, c->argv[1].data, c->argv[1].len);
+	text[c->argv[1].len] = '\0';
+	errno = 0;
+	s->cursor = strtoul(text, &end, 10);
+	if (isspace((unsigned char)text[0]) || *end || errno == ERANGE) {
+		put_error(c, "ERR invalid cursor");
+		return false;
+	}
+	for (i = 2; i + 1 < c->argc; i += 2) {
+		if (is(c->argv[i], "COUNT")) {
+			if (!arg_number(c, i + 1, &s->count))
+				return false;
+			if (s->count < 1)
+				break;
+		} else if (is(c->argv[i], "MATCH")) {
+			s->match = c->argv[i + 1];
+		} else if (is(c->argv[i], "TYPE")) {
+			s->type = c->argv[i + 1];
+		} else {
+			break;
+		}
+	}
+	if (i < c->argc)
+		put_syntax(c);
+	return i >= c->argc;
+}
+
+/* A cursor says how many keys at the front of `all` are still to be seen; 0
+ * starts and ends. COUNT is a hint, and no more than a slice. */
+void
+k_scan(struct kcall *c)
+{
+	struct scan s = {.count = 10};
+	struct keys *ks = c->ks;
+	size_t at;
+
+	if (!parse_scan(c, &s))
+		return;
+	show_all(c);
+	at = s.cursor == 0 || s.cursor > ks->n ? ks->n : (size_t)s.cursor;
+	if (s.count > SLICE_KEYS)
+		s.count = SLICE_KEYS;
+	for (; at > 0 && s.count > 0; s.count--) {
+		const struct key *k = ks->all[--at];
+
+		if (!lives(ks, k) || (s.match.data && !str_glob(s.match.data,
+		    s.match.len, k->name, k->len)) ||
+		    (s.type.data && !is(s.type, type_names[k->ttl.kind])))
+			continue;
+		item_bytes(c, k->name, k->len);
+	}
+	put_scan(c, at);
+}
+
+/* Some tries for one that has not expired. */
+void
+k_randomkey(struct kcall *c)
+{
+	struct keys *ks = c->ks;
+
+	show_all(c);
+	keys_expire(ks);
+	put_null(c);
+	for (int left = 100; ks->n > 0 && left > 0; left--) {
+		const struct key *k = ks->all[rng_u64() % ks->n];
+
+		if (!lives(ks, k))
+			continue;
+		put_bytes(c, k->name, k->len);
+		return;
+	}
+}
+
+void
+k_dbsize(struct kcall *c)
+{
+	show_all(c);
+	keys_expire(c->ks);
+	put_int(c, (int64_t)c->ks->n);
+}
+
+/* FLUSHDB and FLUSHALL [ASYNC | SYNC]: there is one database, and freeing is
+ * done in slices either way. */
+void
+k_flush(struct kcall *c)
+{
+	if (c->argc > 2 || (c->argc == 2 && !is(c->argv[1], "ASYNC") &&
+	    !is(c->argv[1], "SYNC"))) {
+		put_syntax(c);
+		return;
+	}
+	keys_flush(c);
+	put_ok(c);
+}

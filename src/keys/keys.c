@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Life, the turn, dispatch, and answers. Where a request is:
+ *
+ *   keys_command ──► pending ──► (runs) ──► fresh ──► waiting ──► done()
+ *                   only while     │      settle:    until its
+ *                   a walk runs    ▼      its LSN    LSN is durable
+ *                                 walk, slice by slice
+ */
+#include "keys/keys.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/die.h"
+#include "base/rng.h"
+#include "base/str.h"
+#include "base/xalloc.h"
+#include "keys/part.h"
+
+/* Expiry without being asked for: at most so often, to leave an idle daemon
+ * asleep. What has expired is never shown, whenever it is removed. */
+enum { EXPIRE_EVERY_MS = 1000 };
+
+static const struct kcmd commands[] = {
+	{"APPEND", k_append, KC_GROW, 1, 1, 1},
+	{"COPY", k_copy, KC_GROW, 2, 2, 1},
+	{"DBSIZE", k_dbsize, 0, 0, 0, 0},
+	{"DECR", k_decr, KC_GROW, 1, 1, 1},
+	{"DECRBY", k_decrby, KC_GROW, 1, 1, 1},
+	{"DEL", k_del, 0, 0, 0, 0},
+	{"DELEX", k_delex, 0, 0, 0, 0},
+	{"EXISTS", k_exists, 0, 0, 0, 0},
+	{"EXPIRE", k_expire, 0, 0, 0, 0},
+	{"EXPIREAT", k_expireat, 0, 0, 0, 0},
+	{"EXPIRETIME", k_expiretime, 0, 0, 0, 0},
+	{"FLUSHALL", k_flush, 0, 0, 0, 0},
+	{"FLUSHDB", k_flush, 0, 0, 0, 0},
+	{"GET", k_get, 0, 0, 0, 0},
+	{"GETDEL", k_getdel, 0, 0, 0, 0},
+	{"GETEX", k_getex, 0, 0, 0, 0},
+	{"GETRANGE", k_getrange, 0, 0, 0, 0},
+	{"GETSET", k_getset, KC_GROW, 1, 1, 1},
+	{"INCR", k_incr, KC_GROW, 1, 1, 1},
+	{"INCRBY", k_incrby, KC_GROW, 1, 1, 1},
+	{"INCRBYFLOAT", k_incrbyfloat, KC_GROW, 1, 1, 1},
+	{"KEYS", k_keys, 0, 0, 0, 0},
+	{"MGET", k_mget, 0, 0, 0, 0},
+	{"MSET", k_mset, KC_GROW, 1, -1, 2},
+	{"MSETNX", k_msetnx, KC_GROW, 1, -1, 2},
+	{"PERSIST", k_persist, 0, 0, 0, 0},
+	{"PEXPIRE", k_pexpire, 0, 0, 0, 0},
+	{"PEXPIREAT", k_pexpireat, 0, 0, 0, 0},
+	{"PEXPIRETIME", k_pexpiretime, 0, 0, 0, 0},
+	{"PSETEX", k_psetex, KC_GROW, 1, 1, 1},
+	{"PTTL", k_pttl, 0, 0, 0, 0},
+	{"RANDOMKEY", k_randomkey, 0, 0, 0, 0},
+	{"RENAME", k_rename, KC_GROW, 2, 2, 1},
+	{"RENAMENX", k_renamenx, KC_GROW, 2, 2, 1},
+	{"SCAN", k_scan, 0, 0, 0, 0},
+	{"SET", k_set, KC_GROW, 1, 1, 1},
+	{"SETEX", k_setex, KC_GROW, 1, 1, 1},
+	{"SETNX", k_setnx, KC_GROW, 1, 1, 1},
+	{"SETRANGE", k_setrange, KC_GROW, 1, 1, 1},
+	{"STRLEN", k_strlen, 0, 0, 0, 0},
+	{"SUBSTR", k_getrange, 0, 0, 0, 0},
+	{"TOUCH", k_exists, 0, 0, 0, 0},
+	{"TTL", k_ttl, 0, 0, 0, 0},
+	{"TYPE", k_type, 0, 0, 0, 0},
+	{"UNLINK", k_del, 0, 0, 0, 0},
+};
+
+static const struct kcmd *
+command_find(struct bh_bytes name)
+{
+	size_t lo = 0, hi = nitems(commands);
+	char upper[16];
+	int order;
+
+	if (name.len >= sizeof(upper))
+		return NULL;
+	for (size_t i = 0; i < name.len; i++)
+		upper[i] = (char)(name.data[i] >= 'a' && name.data[i] <= 'z' ?
+		    name.data[i] - 32 : name.data[i]);
+	upper[name.len] = '\0';
+	while (lo < hi) {
+		size_t mid = (lo + hi) / 2;
+
+		order = strcmp(upper, commands[mid].name);
+		if (order == 0)
+			return &commands[mid];
+		if (order < 0)
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	return NULL;
+}
+
+/* --- life --- */
+
+static void
+list_init(struct req_list *l)
+{
+	l->head = NULL;
+	l->tail = &l->head;
+}
+
+static void
+list_add(struct req_list *l, struct bh_req *req)
+{
+	req->priv.next = NULL;
+	*l->tail = req;
+	l->tail = &req->priv.next;
+}
+
+static struct bh_req *
+list_take(struct req_list *l)
+{
+	struct bh_req *req = l->head;
+
+	if (!req)
+		return NULL;
+	l->head = req->priv.next;
+	if (!l->head)
+		l->tail = &l->head;
+	return req;
+}
+
+struct keys *
+keys_new(struct journal *j)
+{
+	struct keys *ks = xcalloc(1, sizeof(*ks));
+
+	ks->journal = j;
+	ks->next_id = 1;
+	ks->limits.cache_bytes = INT64_MAX;
+	rng_bytes(ks->hash_key, sizeof(ks->hash_key));
+	map_init(&ks->by_name, &key_map_ops);
+	TAILQ_INIT(&ks->lru);
+	list_init(&ks->pending);
+	list_init(&ks->fresh);
+	list_init(&ks->waiting);
+	return ks;
+}
+
+static void
+tell(struct keys *ks, struct bh_req *req)
+{
+	struct kreply *re = req->priv.state;
+
+	req->priv.state = NULL;
+	req->done(req);
+	if (re)
+		reply_free(ks, re);
+}
+
+static void
+cancel_all(struct keys *ks, struct req_list *l)
+{
+	struct bh_req *req;
+
+	while ((req = list_take(l))) {
+		req->status = BH_E_CANCELED;
+		snprintf(req->text, sizeof(req->text), "the store is closed");
+		tell(ks, req);
+	}
+}
+
+void
+keys_free(struct keys **ksp)
+{
+	struct keys *ks = *ksp;
+
+	if (!ks)
+		return;
+	if (ks->walk) {
+		list_add(&ks->pending, &ks->walk->r->req);
+		free(ks->walk);
+		ks->walk = NULL;
+	}
+	cancel_all(ks, &ks->fresh);
+	cancel_all(ks, &ks->waiting);
+	cancel_all(ks, &ks->pending);
+	keys_free_all(ks);
+	reply_free_spare(ks);
+	free(ks);
+	*ksp = NULL;
+}
+
+void
+keys_set_limits(struct keys *ks, const struct keys_limits *limits)
+{
+	ks->limits = *limits;
+	keys_evict(ks);
+}
+
+void
+keys_time(struct keys *ks, int64_t wall_ms, int64_t mono_ms)
+{
+	ks->wall_ms = wall_ms;
+	ks->mono_ms = mono_ms;
+}
+
+static void
+on_row(void *arg, const struct jkey_row *row)
+{
+	keys_restore(arg, row);
+}
+
+int
+keys_load(struct keys *ks, struct err *e)
+{
+	static const struct jvisitor visitor = {.key = on_row};
+
+	return journal_recover(ks->journal, &visitor, ks, e);
+}
+
+void
+keys_refuse(struct keys *ks, const struct err *why)
+{
+	ks->refuse = *why;
+}
+
+/* --- commands --- */
+
+/* Whether a command that may store more may do so now. */
+static bool
+may_grow(struct kcall *c)
+{
+	const struct kcmd *cmd = c->cmd;
+	struct keys *ks = c->ks;
+	size_t last = cmd->last < 0 ? c->argc - 1 : (size_t)cmd->last;
+	bool full = ks->limits.durable_bytes > 0 &&
+	    ks->durable_bytes > ks->limits.durable_bytes;
+
+	if (!full && !ks->refuse.code)
+		return true;
+	for (size_t i = (size_t)cmd->first; i <= last;
+	    i += (size_t)cmd->step) {
+		if (key_is_volatile(ks, c->argv[i]))
+			continue;
+		if (full)
+			put_error(c, "OOM command not allowed when used memory"
+			    " > 'maxmemory'.");
+		c->r->req.status = full ? BH_OK : ks->refuse.code;
+		snprintf(c->r->req.text, sizeof(c->r->req.text), "%s",
+		    ks->refuse.text);
+		return false;
+	}
+	return true;
+}
+
+static void
+finish(struct kcall *c)
+{
+	struct keys *ks = c->ks;
+	struct bh_req *req = &c->r->req;
+
+	c->r->value = &c->re->root;
+	req->priv.lsn = c->dirty ? UINT64_MAX : c->lsn;
+	if (ks->limits.durability == KEYS_MEMORY)
+		req->priv.lsn = 0;
+	list_add(&ks->fresh, req);
+}
+
+static void
+run(struct keys *ks, struct bh_key_command *r)
+{
+	struct kcall c = {.ks = ks, .argv = r->argv, .argc = r->argc, .r = r,
+	    .re = reply_new(ks), .cmd = command_find(r->argv[0])};
+
+	r->req.status = BH_OK;
+	r->req.text[0] = '\0';
+	r->req.priv.state = c.re;
+	if (!c.cmd)
+		put_error(&c, "ERR unknown command '%.*s'",
+		    (int)(r->argv[0].len > 128 ? 128 : r->argv[0].len),
+		    r->argv[0].data);
+	else if (!(c.cmd->flags & KC_GROW) || may_grow(&c))
+		c.cmd->fn(&c);
+	keys_evict(ks);
+	if (c.step && c.step(&c))
+		ks->walk = xmemdup(&c, sizeof(c));
+	else
+		finish(&c);
+}
+
+void
+keys_command(struct keys *ks, struct bh_key_command *r)
+{
+	memset(&r->req.priv, 0, sizeof(r->req.priv));
+	if (ks->walk || ks->pending.head)
+		list_add(&ks->pending, &r->req);
+	else
+		run(ks, r);
+}
+
+/* --- the turn --- */
+
+void
+keys_run_due(struct keys *ks)
+{
+	const struct heap_item *t = heap_top(&ks->ttl);
+
+	if (ks->walk || !t || t->at > ks->wall_ms ||
+	    ks->mono_ms - ks->swept_ms < EXPIRE_EVERY_MS)
+		return;
+	keys_expire(ks);
+	t = heap_top(&ks->ttl);
+	if (!t || t->at > ks->wall_ms)
+		ks->swept_ms = ks->mono_ms;
+}
+
+static void
+walk_on(struct keys *ks)
+{
+	struct kcall *c = ks->walk;
+
+	if (c && !c->step(c)) {
+		finish(c);
+		free(c);
+		ks->walk = NULL;
+	}
+	while (!ks->walk && ks->pending.head)
+		run(ks, (struct bh_key_command *)list_take(&ks->pending));
+}
+
+void
+keys_settle(struct keys *ks)
+{
+	struct bh_req *req;
+
+	walk_on(ks);
+	keys_bury(ks);
+	keys_write_down(ks);
+	while ((req = list_take(&ks->fresh))) {
+		if (req->priv.lsn == UINT64_MAX)
+			req->priv.lsn = journal_last(ks->journal);
+		list_add(&ks->waiting, req);
+	}
+}
+
+/* Those whose turn it is, also past one that still waits. */
+bool
+keys_deliver(struct keys *ks)
+{
+	uint64_t durable = journal_durable(ks->journal);
+	struct req_list all = ks->waiting;
+	struct bh_req *req;
+	bool any = false;
+
+	if (!all.head)
+		return false;
+	list_init(&ks->waiting);
+	while ((req = list_take(&all))) {
+		if (req->priv.lsn > durable && !req->status) {
+			list_add(&ks->waiting, req);
+			continue;
+		}
+		any = true;
+		tell(ks, req);
+	}
+	return any;
+}
+
+int64_t
+keys_next(const struct keys *ks)
+{
+	const struct heap_item *t = heap_top(&ks->ttl);
+	int64_t left, at;
+
+	if (ks->walk || ks->pending.head || ks->fresh.head || ks->graves)
+		return ks->mono_ms;
+	if (!t)
+		return INT64_MAX;
+	/* The wall clock may jump: look at it once a minute. */
+	left = t->at - ks->wall_ms;
+	if (left > 60000)
+		left = 60000;
+	if (left < 0)
+		left = 0;
+	at = ks->mono_ms + left;
+	if (at < ks->swept_ms + EXPIRE_EVERY_MS)
+		at = ks->swept_ms + EXPIRE_EVERY_MS;
+	return at;
+}
+
+bool
+keys_quiet(const struct keys *ks)
+{
+	return !ks->walk && !ks->pending.head && !ks->fresh.head &&
+	    !ks->waiting.head && ks->ndirty == 0;
+}
+
+void
+keys_stats(const struct keys *ks, struct keys_stats *ret)
+{
+	*ret = (struct keys_stats){.keys = (int64_t)ks->n,
+	    .expires = ks->ttl.count, .durable = (int64_t)ks->ndurable,
+	    .cache_bytes = ks->cache_bytes,
+	    .durable_bytes = ks->durable_bytes, .hits = ks->hits,
+	    .misses = ks->misses, .expired = ks->expired,
+	    .evicted = ks->evicted};
+}
