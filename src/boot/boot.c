@@ -98,6 +98,12 @@ handler_gate(void *arg, struct bh_bytes queue, struct bh_why *ret)
 	return pool_gate(((struct daemon *)arg)->pool, queue, ret);
 }
 
+static void
+hook(void *arg, struct bh_hook *h)
+{
+	pool_hook(((struct daemon *)arg)->pool, h);
+}
+
 static bool
 script_at(void *arg, size_t i, struct script_info *ret)
 {
@@ -268,6 +274,7 @@ start(struct daemon *d, struct err *e)
 	d->env.shutdown = shutdown_ask;
 	d->env.handler_gate = handler_gate;
 	d->env.script_at = script_at;
+	d->env.hook = hook;
 	d->env.figures = figures;
 	d->loop = loop_new();
 	if (open_plugins(d, e) < 0 || open_tokens(d, e) < 0)
@@ -277,6 +284,7 @@ start(struct daemon *d, struct err *e)
 	    front_new(&d->front, d->loop, &d->env, e) < 0)
 		return -1;
 	d->env.ops->listen(d->env.be, &daemon_events, d);
+	pool_listen(d->pool);
 	loop_on_turn(d->loop, turn_wake, turn_run, d);
 	loop_on_signal(d->loop, SIGHUP, on_hangup, d);
 	loop_on_signal(d->loop, SIGTERM, on_terminate, d);

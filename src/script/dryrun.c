@@ -161,8 +161,17 @@ script_check(const char *file, const struct conf *conf,
 
 	rc = dry_open(&d, file, conf, stderr, e);
 	if (rc == 0) {
-		buf_addf(ret_summary, "%s: ok, version %s, queue %s, perform",
-		    file, d.src->version, d.opts.queue);
+		buf_addf(ret_summary, "%s: ok, version %s", file,
+		    d.src->version);
+		if (*d.opts.queue)
+			buf_addf(ret_summary, ", queue %s", d.opts.queue);
+		if (d.opts.performs)
+			buf_adds(ret_summary, ", perform");
+		if (*d.opts.hook.name)
+			buf_addf(ret_summary, ", hook %s", d.opts.hook.name);
+		for (i = 0; i < (size_t)d.opts.topics.n; i++)
+			buf_addf(ret_summary, ", subscribe %s",
+			    d.opts.topics.patterns[i]);
 		for (i = 0; i < nitems(names); i++)
 			if (d.opts.opts.callbacks & 1 << i)
 				buf_addf(ret_summary, ", %s", names[i]);
@@ -276,6 +285,9 @@ script_run(const char *file, const struct conf *conf, struct bh_bytes payload,
 	int rc;
 
 	rc = dry_open(&d, file, conf, out, e);
+	if (rc == 0 && !d.opts.performs)
+		rc = err_set(e, BH_E_ERR, "%s: it has no perform that could "
+		    "be run", file);
 	if (rc == 0) {
 		m = dry_job(&d, payload);
 		us = clock_mono_us();

@@ -12,15 +12,7 @@
 #include "script/lua_time.h"
 #include "script/state.h"
 
-#define ARGS_MAX 48
 #define PUSH_DEPTH 32
-
-/* Arguments under construction. The strings are on the Lua stack. */
-struct args {
-	lua_State *L;
-	struct bh_bytes v[ARGS_MAX];
-	size_t n;
-};
 
 void
 ask_free(struct ask **ap)
@@ -158,8 +150,8 @@ lua_ask_progress(lua_State *L, const struct run_msg *m, const char *text,
 	return send_ask(L, argv, 2, m->id, m->token);
 }
 
-static void
-arg_add(struct args *a, const char *s, size_t len)
+void
+lua_args_add(struct args *a, const char *s, size_t len)
 {
 	if (a->n == ARGS_MAX)
 		luaL_error(a->L, "too many options");
@@ -169,7 +161,7 @@ arg_add(struct args *a, const char *s, size_t len)
 static void
 arg_str(struct args *a, const char *s)
 {
-	arg_add(a, s, strlen(s));
+	lua_args_add(a, s, strlen(s));
 }
 
 /* The value at idx by its text; it stays on the stack. */
@@ -179,7 +171,7 @@ arg_text(struct args *a, int idx)
 	size_t len;
 	const char *s = luaL_tolstring(a->L, idx, &len);
 
-	arg_add(a, s, len);
+	lua_args_add(a, s, len);
 }
 
 static void
@@ -195,12 +187,11 @@ arg_queue(struct args *a, int idx)
 	size_t len;
 	const char *s = luaL_checklstring(a->L, idx, &len);
 
-	arg_add(a, s, len);
+	lua_args_add(a, s, len);
 }
 
-/* A string goes as its bytes, anything else as JSON. */
-static void
-arg_payload(struct args *a, int idx)
+void
+lua_args_payload(struct args *a, int idx)
 {
 	const char *s;
 	size_t len;
@@ -211,7 +202,7 @@ arg_payload(struct args *a, int idx)
 		s = lua_json_encode(a->L, idx, &len);
 		s = lua_pushlstring(a->L, s, len);
 	}
-	arg_add(a, s, len);
+	lua_args_add(a, s, len);
 }
 
 enum opt_kind { O_TEXT, O_SPAN, O_AT, O_BACKOFF };
@@ -278,13 +269,13 @@ arg_backoff(struct args *a)
 	lua_State *L = a->L;
 
 	if (!lua_istable(L, -1))
-		luaL_error(L, "queue.add: option 'backoff' must be a table");
+		luaL_error(L, "%s: option 'backoff' must be a table", a->what);
 	lua_getfield(L, -1, "type");
 	arg_str(a, luaL_checkoption(L, -1, "exponential", words) ?
 	    "EXPONENTIAL" : "FIXED");
 	lua_pop(L, 1);
 	if (!arg_member_span(a, NULL, "delay"))
-		luaL_error(L, "queue.add: option 'backoff' needs a delay");
+		luaL_error(L, "%s: option 'backoff' needs a delay", a->what);
 	arg_member_text(a, "FACTOR", "factor");
 	arg_member_span(a, "MAX", "max");
 	arg_member_text(a, "JITTER", "jitter");
@@ -292,8 +283,9 @@ arg_backoff(struct args *a)
 
 /* A wall time: an HTTP date, or seconds since 1970 as now() has them. */
 static int64_t
-check_at(lua_State *L, int idx)
+check_at(const struct args *a, int idx)
 {
+	lua_State *L = a->L;
 	size_t len;
 	const char *s;
 	int64_t at = -1;
@@ -305,8 +297,8 @@ check_at(lua_State *L, int idx)
 		at = http_date(s, len);
 	}
 	if (at < 0)
-		luaL_error(L, "queue.add: option 'at' expects seconds since "
-		    "1970 (now() + 60) or an HTTP date");
+		luaL_error(L, "%s: option 'at' expects seconds since 1970 "
+		    "(now() + 60) or an HTTP date", a->what);
 	return at;
 }
 
@@ -321,14 +313,26 @@ find_opt(const char *name)
 	return NULL;
 }
 
-static void
-check_opt_names(lua_State *L, int idx)
+static bool
+is_one_of(const char *name, const char *const *names)
 {
+	for (; names && *names; names++)
+		if (strcmp(*names, name) == 0)
+			return true;
+	return false;
+}
+
+static void
+check_opt_names(const struct args *a, int idx, const char *const *others)
+{
+	lua_State *L = a->L;
+
 	lua_pushnil(L);
 	while (lua_next(L, idx)) {
 		if (lua_type(L, -2) != LUA_TSTRING ||
-		    !find_opt(lua_tostring(L, -2)))
-			luaL_error(L, "queue.add: unknown option '%s'",
+		    (!find_opt(lua_tostring(L, -2)) &&
+		    !is_one_of(lua_tostring(L, -2), others)))
+			luaL_error(L, "%s: unknown option '%s'", a->what,
 			    luaL_tolstring(L, -2, NULL));
 		lua_pop(L, 1);
 	}
@@ -345,33 +349,41 @@ add_opt(struct args *a, const struct add_opt *o)
 	else if (o->kind == O_SPAN)
 		arg_number(a, lua_span(L, -1, o->name, false));
 	else if (o->kind == O_AT)
-		arg_number(a, check_at(L, -1));
+		arg_number(a, check_at(a, -1));
 	else
 		arg_backoff(a);
+}
+
+void
+lua_args_job(struct args *a, int idx, const char *const *others)
+{
+	lua_State *L = a->L;
+	size_t i;
+
+	check_opt_names(a, idx, others);
+	for (i = 0; i < nitems(add_opts); i++) {
+		lua_getfield(L, idx, add_opts[i].name);
+		if (lua_isnil(L, -1))
+			lua_pop(L, 1);
+		else
+			add_opt(a, &add_opts[i]);
+	}
 }
 
 static int
 queue_add(lua_State *L)
 {
-	struct args a = {.L = L};
-	size_t i;
+	struct args a = {.L = L, .what = "queue.add"};
 
 	luaL_checkany(L, 2);
 	lua_settop(L, 3);
 	luaL_checkstack(L, 2 * ARGS_MAX, "queue.add");
 	arg_str(&a, "JOB.ADD");
 	arg_queue(&a, 1);
-	arg_payload(&a, 2);
+	lua_args_payload(&a, 2);
 	if (!lua_isnil(L, 3)) {
 		luaL_checktype(L, 3, LUA_TTABLE);
-		check_opt_names(L, 3);
-		for (i = 0; i < nitems(add_opts); i++) {
-			lua_getfield(L, 3, add_opts[i].name);
-			if (lua_isnil(L, -1))
-				lua_pop(L, 1);
-			else
-				add_opt(&a, &add_opts[i]);
-		}
+		lua_args_job(&a, 3, NULL);
 	}
 	return send_ask(L, a.v, a.n, 0, 0);
 }

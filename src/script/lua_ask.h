@@ -19,6 +19,24 @@ void lua_ask_open(lua_State *L);
 int lua_ask_progress(lua_State *L, const struct run_msg *m, const char *text,
     size_t len);
 
+/* Words of a command under construction; the strings are on the Lua stack. */
+#define ARGS_MAX 48
+
+struct args {
+	lua_State *L;
+	const char *what;		/* whom errors are about */
+	struct bh_bytes v[ARGS_MAX];
+	size_t n;
+};
+
+/* Adds the job options that the table at idx has, as JOB.ADD takes them.
+ * Raises an error for a name that is neither one of them nor in others (ends
+ * with NULL). Leaves strings on the stack. */
+void lua_args_job(struct args *a, int idx, const char *const *others);
+void lua_args_add(struct args *a, const char *s, size_t len);
+/* The value at idx: a string goes as its bytes, anything else as JSON. */
+void lua_args_payload(struct args *a, int idx);
+
 /* Frees an ask that will not be sent (again). */
 void ask_free(struct ask **a);
 

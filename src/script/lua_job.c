@@ -259,9 +259,8 @@ job_cancelled(lua_State *L)
 	return 1;
 }
 
-/* The error on top as the run's end. */
-static void
-end_with_error(lua_State *L, struct run_msg *m, int status)
+void
+lua_job_error(lua_State *L, struct run_msg *m, int status)
 {
 	struct cpu *cpu = &state_of(L)->host->cpu;
 	const char *s;
@@ -300,7 +299,7 @@ main_end(lua_State *L, int status, lua_KContext ctx)
 	struct run_msg *m = (struct run_msg *)ctx;
 
 	if (status != LUA_OK && status != LUA_YIELD)
-		end_with_error(L, m, status);
+		lua_job_error(L, m, status);
 	else if (!lua_isnil(L, -1) && m->what == RUN_PERFORM)
 		end_with_result(L, m);
 	*m->run.holder = NULL;

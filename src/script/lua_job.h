@@ -14,4 +14,7 @@ void lua_job_open(lua_State *L);
  * fills msg->end unless it raises. */
 int lua_job_main(lua_State *L);
 
+/* The error on top of the stack, after a pcall, as the run's end. */
+void lua_job_error(lua_State *L, struct run_msg *m, int status);
+
 #endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "script/lua_misc.h"
 
-#include <ctype.h>
 #include <lauxlib.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,9 +9,9 @@
 #include "base/str.h"
 #include "base/xalloc.h"
 #include "script/sandbox.h"
+#include "script/secret.h"
 #include "script/state.h"
 
-#define SECRET_MAX (64 * 1024)
 #define MODULE_MAX (1024 * 1024)
 
 static const char modules_key;		/* registry: name -> value, or false */
@@ -57,19 +56,6 @@ set_user(lua_State *L, const struct conf_user *u)
 	lua_settop(L, top);
 }
 
-static bool
-name_ok(const char *s, size_t len)
-{
-	size_t i;
-
-	if (len < 1 || len > 128 || s[0] == '.' || strlen(s) != len)
-		return false;
-	for (i = 0; i < len; i++)
-		if (!isalnum((unsigned char)s[i]) && !strchr("_.-", s[i]))
-			return false;
-	return strstr(s, "..") == NULL;
-}
-
 /* A file into a string that Lua owns. 0, or -errno. */
 static int
 push_file(lua_State *L, const char *path, size_t max)
@@ -91,27 +77,25 @@ push_file(lua_State *L, const char *path, size_t max)
 static int
 misc_secret(lua_State *L)
 {
-	const char *dir = getenv("CREDENTIALS_DIRECTORY"), *s;
+	const char *credentials = getenv("CREDENTIALS_DIRECTORY");
 	struct state *st = state_of(L);
+	const char *dir = st->src->env->secrets_dir;
 	size_t len;
 	const char *name = luaL_checklstring(L, 1, &len);
-	int rc = -1;
+	int rc;
 
-	luaL_argcheck(L, name_ok(name, len), 1, "a secret's name is made of "
-	    "letters, digits, '_', '.' and '-'");
-	if (dir)
-		rc = push_file(L, lua_pushfstring(L, "%s/%s", dir, name),
-		    SECRET_MAX);
-	if (rc < 0)
-		rc = push_file(L, lua_pushfstring(L, "%s/%s",
-		    st->src->env->secrets_dir, name), SECRET_MAX);
+	luaL_argcheck(L, secret_name_ok(name, len), 1, "a secret's name is "
+	    "made of letters, digits, '_', '.' and '-'");
+	cpu_guard(&st->host->cpu);
+	free(st->file);
+	st->file = NULL;
+	rc = secret_read(dir, name, &st->file, &len);
+	cpu_unguard(&st->host->cpu);
 	if (rc < 0)
 		return luaL_error(L, "secret '%s' cannot be read from %s%s%s: "
-		    "%s", name, dir ? dir : "", dir ? " or " : "",
-		    st->src->env->secrets_dir, strerror(-rc));
-	s = lua_tolstring(L, -1, &len);
-	if (len > 0 && s[len - 1] == '\n')
-		lua_pushlstring(L, s, len - 1);
+		    "%s", name, credentials ? credentials : "",
+		    credentials ? " or " : "", dir, strerror(-rc));
+	lua_pushlstring(L, st->file, len);
 	return 1;
 }
 
@@ -151,8 +135,8 @@ misc_require(lua_State *L)
 	const char *name = luaL_checklstring(L, 1, &len);
 	int type;
 
-	luaL_argcheck(L, name_ok(name, len), 1, "a module's name is made of "
-	    "letters, digits, '_', '-' and dots between");
+	luaL_argcheck(L, secret_name_ok(name, len), 1, "a module's name is made "
+	    "of letters, digits, '_', '-' and dots between");
 	lua_settop(L, 1);
 	lua_rawgetp(L, LUA_REGISTRYINDEX, &modules_key);
 	type = lua_getfield(L, 2, name);

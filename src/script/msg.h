@@ -53,7 +53,41 @@ struct note {
 };
 
 enum run_what {
-	RUN_PERFORM, RUN_COMPLETED, RUN_FAILED, RUN_STALLED, RUN_WHATS
+	RUN_PERFORM, RUN_COMPLETED, RUN_FAILED, RUN_STALLED,
+	RUN_HOOK, RUN_CHALLENGE, RUN_MESSAGE, RUN_WHATS
+};
+
+/* What a script thread has made of a webhook, when the run did not fail. */
+enum hook_answer {
+	HOOK_BODY,			/* the body is the job */
+	HOOK_JOBS,
+	HOOK_NOTHING,			/* accept does not want it */
+	HOOK_REPLY,
+	HOOK_KNOWN,			/* this delivery has been stored */
+	HOOK_REFUSED
+};
+
+/* Words of JOB.ADD, from the queue on. */
+struct hook_job {
+	size_t first, nwords;
+	bool raw;			/* the payload is the request's body */
+};
+
+/* A webhook on its way; main's, which keeps some for reuse. */
+struct hook_run {
+	struct bh_hook *hook;		/* the door's; only read */
+	uint64_t generation;		/* of the last load */
+	bool known;			/* the delivery is not new */
+	/* the worker's, read by main: */
+	enum hook_answer answer;
+	int http, status;		/* REPLY, REFUSED */
+	char text[BH_ERROR_TEXT];	/* REFUSED */
+	char type[80];			/* REPLY */
+	struct buf bytes;		/* what the words are made of */
+	struct bh_bytes *words;		/* data: offset in bytes */
+	size_t nwords, words_cap;
+	struct hook_job *jobs;
+	size_t njobs, jobs_cap;
 };
 
 /* What a run came to; written by the worker. */
@@ -104,7 +138,10 @@ struct run_msg {
 	int64_t run_at, expires_at, created_at, started_at;
 	int64_t timeout_ms;		/* 0 none */
 	struct bh_bytes queue, payload, group, unique, origin;
-	struct bh_bytes news;		/* a callback's result or error */
+	struct bh_bytes news;		/* a callback's result or error, the
+					   topic of a message */
+	struct hook_run *hook;		/* RUN_HOOK; main's */
+	struct topic *topic;		/* RUN_MESSAGE; main's */
 	/* main's alone: */
 	TAILQ_ENTRY(run_msg) entry;
 	struct pool *pool;

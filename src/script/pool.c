@@ -42,6 +42,8 @@ pool_new(const struct pool_config *config)
 	TAILQ_INIT(&p->owed);
 	TAILQ_INIT(&p->askers);
 	TAILQ_INIT(&p->running);
+	pool_hooks_new(p);
+	pool_topics_new(p);
 	pool_slots_set(p, config->conf->script_slots);
 	p->nthreads = count_threads(config->conf);
 	p->threads = xcalloc((size_t)p->nthreads, sizeof(*p->threads));
@@ -75,6 +77,8 @@ pool_free(struct pool **pp)
 	CHECK(TAILQ_EMPTY(&p->feeds) && p->finishing == 0);
 	for (i = 0; i < p->nthreads; i++)
 		worker_free(&p->threads[i].worker);
+	pool_hooks_free(p);
+	pool_topics_free(p);
 	msg_free_chain(mbox_take(&p->inbox));
 	while (p->spare) {
 		struct run_msg *m = p->spare;
@@ -188,6 +192,7 @@ pool_take(struct pool *p, int64_t mono_ms)
 	struct mail *mail = mbox_take(&p->inbox);
 
 	p->mono_ms = mono_ms;
+	pool_hooks_answer(p);
 	while (mail) {
 		struct msg *m = (struct msg *)mail;
 

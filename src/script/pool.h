@@ -55,6 +55,12 @@ size_t pool_running(const struct pool *p);
 /* How long the slowest script thread has been at one thing. */
 int64_t pool_busy_ms(const struct pool *p);
 
+/* The store is open: scripts hear their topics from now on. */
+void pool_listen(struct pool *p);
+
+/* A webhook: struct bh_hook of plugin.h. Its done() is called once, later. */
+void pool_hook(struct pool *p, struct bh_hook *hook);
+
 /* no_handler, broken or concurrency; false when none of them holds. */
 bool pool_gate(const struct pool *p, struct bh_bytes queue,
     struct bh_why *ret);

@@ -73,11 +73,17 @@ least_busy(struct pool *p)
 void
 pool_dispatch(struct pool *p, struct run_msg *m, struct served *s)
 {
+	m->served = s;
+	pool_dispatch_to(p, m, s->script);
+}
+
+void
+pool_dispatch_to(struct pool *p, struct run_msg *m, const struct script *s)
+{
 	struct pool_thread *t = least_busy(p);
 
 	m->m.worker = (int)(t - p->threads);
-	m->served = s;
-	m->src = source_ref(s->script->src);
+	m->src = source_ref(s->src);
 	m->m.mail.next = NULL;
 	if (t->last)
 		t->last->mail.next = &m->m.mail;
@@ -319,6 +325,14 @@ pool_run_ended(struct pool *p, struct run_msg *m)
 	p->threads[m->m.worker].load--;
 	if (m->callback) {
 		pool_owed_ended(p, m);
+		return;
+	}
+	if (m->hook) {
+		pool_hook_ended(p, m);
+		return;
+	}
+	if (m->what == RUN_MESSAGE) {
+		pool_message_ended(p, m);
 		return;
 	}
 	m->served->running--;

@@ -7,6 +7,8 @@
  *   pool_owed.c   callbacks that the backend owes
  *   pool_load.c   loading and reloading
  *   pool_ask.c    commands of scripts
+ *   pool_hook.c   webhooks
+ *   pool_subscribe.c  messages of topics
  *
  * Main thread only.
  */
@@ -31,6 +33,7 @@ struct script {
 	struct script_opts opts;	/* of src */
 	char *error;			/* why the newest one is refused */
 	char *guess;			/* queue, as far as one can tell */
+	char *guess_hook;		/* and the hook's name */
 	int64_t loaded_at;
 	/* While a load is under way: */
 	bool seen;
@@ -106,6 +109,10 @@ struct pool {
 	TAILQ_HEAD(, served) served;
 	TAILQ_HEAD(, feed) feeds;
 	TAILQ_HEAD(, owed) owed;
+	struct hooks *hooks;		/* pool_hook.c's */
+	struct topics *topics;		/* pool_subscribe.c's */
+	uint64_t generation;		/* loads that have ended */
+	bool listening;			/* the bus may be asked */
 	TAILQ_HEAD(, asker) askers;
 	struct run_msg_list running;
 	size_t nrunning;
@@ -143,6 +150,9 @@ void run_msg_done(struct pool *p, struct run_msg *m);
 struct bh_bytes run_msg_copy(struct run_msg *m, struct bh_bytes from);
 /* Gives the run to the thread with the least to do; sent by pool_flush(). */
 void pool_dispatch(struct pool *p, struct run_msg *m, struct served *s);
+/* The same for a run that belongs to no queue. */
+void pool_dispatch_to(struct pool *p, struct run_msg *m,
+    const struct script *s);
 void pool_flush(struct pool *p);
 void pool_cancelled(void *arg, int64_t id, uint64_t token,
     struct bh_bytes reason);
@@ -152,6 +162,20 @@ void pool_callback(void *arg, const struct bh_callback *cb);
 void pool_owed_ended(struct pool *p, struct run_msg *m);
 void pool_owed_feed(struct pool *p);
 void pool_owed_free(struct pool *p);
+
+/* pool_hook.c */
+void pool_hooks_new(struct pool *p);
+void pool_hooks_free(struct pool *p);
+/* Answers those that could not even begin. */
+void pool_hooks_answer(struct pool *p);
+void pool_hook_ended(struct pool *p, struct run_msg *m);
+
+/* pool_subscribe.c */
+void pool_topics_new(struct pool *p);
+void pool_topics_free(struct pool *p);
+/* Subscribes to what the scripts in force want to hear. */
+void pool_topics_publish(struct pool *p);
+void pool_message_ended(struct pool *p, struct run_msg *m);
 
 /* pool_load.c */
 void pool_scanned(struct pool *p, struct scan *s);

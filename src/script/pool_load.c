@@ -36,6 +36,7 @@ script_free(struct pool *p, struct script *s)
 	free(s->file);
 	free(s->error);
 	free(s->guess);
+	free(s->guess_hook);
 	free(s);
 }
 
@@ -152,6 +153,7 @@ load_done(struct pool *p)
 	bool ok = l->ok;
 
 	p->loaded = true;
+	p->generation++;
 	script_env_unref(&p->script_env);
 	p->script_env = l->env;
 	l->env = NULL;
@@ -225,6 +227,8 @@ consider(struct pool *p, struct found *f)
 		return;
 	free(s->guess);
 	s->guess = source_guess_queue(f->src->text, f->src->len);
+	free(s->guess_hook);
+	s->guess_hook = source_guess_hook(f->src->text, f->src->len);
 	s->fresh = f->src;
 	f->src = NULL;
 	c = xcalloc(1, sizeof(*c));
@@ -246,67 +250,99 @@ retire(struct pool *p, struct source **src)
 	source_unref(src);
 }
 
-/* The first script before s that will serve the queue, or NULL. */
+/* What two scripts may not both have: "queue \"a\" is served", or NULL. */
+static char *
+clash(const struct script_opts *a, const struct script_opts *b)
+{
+	if (a->performs && b->performs && strcmp(a->queue, b->queue) == 0)
+		return xasprintf("queue \"%s\" is served", a->queue);
+	if (*a->hook.name && strcmp(a->hook.name, b->hook.name) == 0)
+		return xasprintf("hook \"%s\" is declared", a->hook.name);
+	return NULL;
+}
+
+/* The first script before s that will have what s wants too; *what says it
+ * (the caller frees). */
 static struct script *
-taken_by(struct pool *p, const struct script *s, const char *queue)
+taken_by(struct pool *p, const struct script *s,
+    const struct script_opts *opts, char **what)
 {
 	struct script *o;
 
 	TAILQ_FOREACH(o, &p->scripts, entry) {
 		if (o == s)
 			return NULL;
-		if (o->fresh && strcmp(o->fresh_opts.queue, queue) == 0)
-			return o;
-		if (!o->fresh && o->src &&
-		    strcmp(o->opts.queue, queue) == 0)
+		if (!o->fresh && !o->src)
+			continue;
+		*what = clash(opts, o->fresh ? &o->fresh_opts : &o->opts);
+		if (*what)
 			return o;
 	}
 	return NULL;
 }
 
 static void
-refuse_taken(struct pool *p, struct script *s, const char *queue,
+refuse_taken(struct pool *p, struct script *s, const char *what,
     const struct script *by)
 {
 	struct source *src = s->fresh;
 
 	s->fresh = NULL;
-	refuse(p, s, xasprintf("%s: queue \"%s\" is served by %s already",
-	    s->file, queue, by->file));
+	refuse(p, s, xasprintf("%s: %s by %s already", s->file, what,
+	    by->file));
 	retire(p, &src);
 }
 
-/* Whether the script may have its queue; it loses its old one too when a
- * script before it has taken that. */
+/* Whether the script may have its queue and its hook; it loses its old ones
+ * too when a script before it has taken them. */
 static void
 settle_one(struct pool *p, struct script *s)
 {
 	const struct script *by;
+	char *what = NULL;
 
 	if (s->fresh) {
-		by = taken_by(p, s, s->fresh_opts.queue);
+		by = taken_by(p, s, &s->fresh_opts, &what);
 		if (by)
-			refuse_taken(p, s, s->fresh_opts.queue, by);
+			refuse_taken(p, s, what, by);
+		free(what);
+		what = NULL;
 	}
 	if (s->fresh || !s->src)
 		return;
-	by = taken_by(p, s, s->opts.queue);
-	if (!by)
-		return;
-	if (!s->error)
-		refuse_taken(p, s, s->opts.queue, by);
-	retire(p, &s->src);
+	by = taken_by(p, s, &s->opts, &what);
+	if (by && !s->error)
+		refuse_taken(p, s, what, by);
+	free(what);
+	if (by)
+		retire(p, &s->src);
+}
+
+/* "queue a", "hook b" and the like, for the report. */
+static void
+say_parts(const struct script_opts *o, struct buf *out)
+{
+	if (o->performs)
+		buf_addf(out, ", queue %s", o->queue);
+	if (*o->hook.name)
+		buf_addf(out, ", hook %s", o->hook.name);
+	if (o->topics.n)
+		buf_addf(out, ", %d topic%s", o->topics.n,
+		    o->topics.n > 1 ? "s" : "");
 }
 
 static void
 put_in_force(struct pool *p, struct script *s)
 {
 	bool same = s->src && strcmp(s->src->version, s->fresh->version) == 0;
+	struct buf parts = BUF_INIT;
 	int i;
 
-	tell(p, false, "%s: loaded%s, version %s, queue %s", s->file,
+	say_parts(&s->fresh_opts, &parts);
+	tell(p, false, "%s: loaded%s, version %s%s", s->file,
 	    same ? " again (its modules or the configuration have "
-	    "changed)" : "", s->fresh->version, s->fresh_opts.queue);
+	    "changed)" : "", s->fresh->version, buf_str(&parts));
+	buf_done(&parts);
 	retire(p, &s->src);
 	s->src = s->fresh;
 	s->opts = s->fresh_opts;
@@ -327,7 +363,7 @@ remove_gone(struct pool *p)
 	TAILQ_FOREACH_SAFE(s, &p->scripts, entry, next) {
 		if (s->seen)
 			continue;
-		if (s->src)
+		if (s->src && s->opts.performs)
 			tell(p, false, "%s: removed, queue %s has no "
 			    "handler now", s->file, s->opts.queue);
 		else
@@ -361,7 +397,7 @@ publish(struct pool *p)
 	TAILQ_FOREACH(q, &p->served, entry)
 		q->script = NULL;
 	TAILQ_FOREACH(s, &p->scripts, entry)
-		if (s->src)
+		if (s->src && s->opts.performs)
 			pool_served_get(p, s->opts.queue)->script = s;
 	TAILQ_FOREACH(q, &p->served, entry) {
 		qopts_script_set(p->config.qopts, q->queue,
@@ -370,6 +406,7 @@ publish(struct pool *p)
 			pool_feed_cancel(p, q);
 	}
 	pool_refresh(p);
+	pool_topics_publish(p);
 	if (p->env->be)
 		p->env->ops->options_changed(p->env->be);
 }

@@ -9,6 +9,7 @@
 #include "base/die.h"
 #include "base/str.h"
 #include "base/xalloc.h"
+#include "script/lua_hook.h"
 #include "script/lua_job.h"
 
 static void
@@ -57,6 +58,11 @@ fail_memory(struct run_msg *m)
 bool
 run_begin(struct state *st, struct run_msg *m)
 {
+	static const lua_CFunction mains[RUN_WHATS] = {
+		[RUN_HOOK] = lua_hook_main,
+		[RUN_CHALLENGE] = lua_hook_main,
+		[RUN_MESSAGE] = lua_message_main,
+	};
 	struct run *r = &m->run;
 
 	m->end = (struct run_end){.outcome = BH_DONE, .delay_ms = -1};
@@ -66,7 +72,8 @@ run_begin(struct state *st, struct run_msg *m)
 		return false;
 	}
 	st->nruns++;
-	lua_pushcfunction(r->co, lua_job_main);
+	lua_pushcfunction(r->co, mains[m->what] ? mains[m->what] :
+	    lua_job_main);
 	lua_pushlightuserdata(r->co, m);
 	return true;
 }

@@ -20,7 +20,7 @@ struct reader {
 /* What an option's value may be; each row says where it goes. */
 enum kind {
 	K_INT, K_REAL, K_BOOL, K_SPAN, K_QUEUE, K_ORDER, K_BY, K_BACKOFF_TYPE,
-	K_TABLE, K_FUNCTION
+	K_TABLE, K_FUNCTION, K_HOOK, K_TOPICS
 };
 
 struct row {
@@ -80,12 +80,14 @@ static const struct row rows[] = {
 	{"retention", K_TABLE, 0, 0, 0, retention_rows},
 	{"lease", K_SPAN, AT(lease_ms), 1, 0, NULL},
 	{"max_stalled", K_INT, AT(max_stalled), 0, 65534, NULL},
+	{"hook", K_HOOK, 0, 0, 0, NULL},
+	{"subscribe", K_TOPICS, 0, 0, 0, NULL},
 	{0},
 };
 
 /* In the language of the whole product, but not here yet. */
 static const char *const later[] = {
-	"batch", "perform_batch", "hook", "schedule", "subscribe", NULL
+	"batch", "perform_batch", "schedule", NULL
 };
 
 /* The first complaint counts. */
@@ -223,6 +225,21 @@ read_sub(struct reader *r, const struct row *o)
 		refuse(r, "", o->name, "a table");
 }
 
+/* What has a reader of its own. */
+static void
+read_apart(struct reader *r, const struct row *o)
+{
+	struct script_opts *to = r->to;
+	int rc;
+
+	if (r->failed)
+		return;
+	rc = o->kind == K_HOOK ? script_hook_read(r->L, &to->hook, r->e) :
+	    script_topics_read(r->L, &to->topics, r->e);
+	to->has_hook |= o->kind == K_HOOK;
+	r->failed = rc < 0;
+}
+
 /* The value is on top of the stack. */
 static void
 read_option(struct reader *r, const char *prefix, const struct row *o)
@@ -262,6 +279,10 @@ read_option(struct reader *r, const char *prefix, const struct row *o)
 		break;
 	case K_FUNCTION:
 		read_function(r, prefix, o);
+		break;
+	case K_HOOK:
+	case K_TOPICS:
+		read_apart(r, o);
 		break;
 	}
 }
@@ -323,27 +344,39 @@ missing(struct reader *r, const char *what)
 	r->failed = true;
 }
 
+/* A script handles jobs, webhooks or messages, or several of these. */
+static void
+check_parts(struct reader *r)
+{
+	struct script_opts *o = r->to;
+	bool other = o->has_hook || o->topics.n > 0;
+
+	if (!*o->queue && (o->performs || !other))
+		missing(r, "queue");
+	if (!o->performs && (!other || o->opts.callbacks))
+		missing(r, "perform");
+	if (!r->failed && o->has_hook &&
+	    script_hook_settle(&o->hook, o->queue, r->e) < 0)
+		r->failed = true;
+}
+
 int
 script_opts_read(lua_State *L, int idx, struct script_opts *ret,
     struct buf *e)
 {
 	struct script_opts opts = {.queue = ""};
 	struct reader r = {.L = L, .to = &opts, .e = e};
-	bool has_perform;
 
 	queue_opts_init(&opts.opts);
 	opts.opts.callbacks = 0;
 	lua_pushliteral(L, "perform");
 	lua_pushvalue(L, idx);
 	lua_insert(L, -2);
-	has_perform = lua_rawget(L, -2) != LUA_TNIL;
+	opts.performs = lua_rawget(L, -2) != LUA_TNIL;
 	lua_pop(L, 1);
 	read_table(&r, "", rows);
 	lua_pop(L, 1);
-	if (!*opts.queue)
-		missing(&r, "queue");
-	if (!has_perform)
-		missing(&r, "perform");
+	check_parts(&r);
 	if (opts.opts.rate_per_ms >= 0 && opts.opts.rate_limit < 0)
 		missing(&r, "rate.limit");
 	if (opts.opts.rate_limit > 0 && opts.opts.rate_per_ms < 0)

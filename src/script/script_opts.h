@@ -8,10 +8,15 @@
 #include "base/attr.h"
 #include "base/buf.h"
 #include "conf/qopts.h"
+#include "script/script_hook.h"
 
 struct script_opts {
-	char queue[129];
+	char queue[129];		/* empty: none */
+	bool performs;			/* it serves the queue */
+	bool has_hook;
 	struct queue_opts opts;
+	struct hook_opts hook;
+	struct topic_opts topics;
 };
 
 /* Reads the table at idx; what the script does not say stays "not said".

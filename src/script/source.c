@@ -182,9 +182,9 @@ skip_blank(const char *p, const char *end)
 	return p;
 }
 
-/* The quoted value after "queue =" at p, or NULL. */
+/* The quoted value after "NAME =" at p, or NULL. */
 static char *
-queue_value(const char *p, const char *end)
+quoted_value(const char *p, const char *end)
 {
 	const char *q;
 
@@ -200,26 +200,58 @@ queue_value(const char *p, const char *end)
 	return xstrndup(p + 1, (size_t)(q - p - 1));
 }
 
-char *
-source_guess_queue(const char *text, size_t len)
+/* Behind the next `name` outside of comments and of longer words, or NULL. */
+static const char *
+find_word(const char *p, const char *end, const char *name)
 {
-	const char *p = text, *end = text + len;
+	size_t n = strlen(name);
 	bool word = false;		/* p is inside a word */
 
 	while (p < end) {
 		const char *q = skip_comment(p, end);
-		char *name;
 
 		if (q != p) {
 			p = q;
 			word = false;
 			continue;
 		}
-		if (!word && end - p > 5 && memcmp(p, "queue", 5) == 0 &&
-		    (name = queue_value(p + 5, end)))
-			return name;
+		if (!word && (size_t)(end - p) > n && memcmp(p, name, n) == 0)
+			return p + n;
 		word = isalnum((unsigned char)*p) || *p == '_' || *p == '.';
 		p++;
+	}
+	return NULL;
+}
+
+/* The first quoted value that a `name` is set to, or NULL. */
+static char *
+find_value(const char *p, const char *end, const char *name)
+{
+	char *value = NULL;
+
+	while (!value && (p = find_word(p, end, name)))
+		value = quoted_value(p, end);
+	return value;
+}
+
+char *
+source_guess_queue(const char *text, size_t len)
+{
+	return find_value(text, text + len, "queue");
+}
+
+char *
+source_guess_hook(const char *text, size_t len)
+{
+	const char *end = text + len, *p = text, *q;
+	char *name;
+
+	while ((p = find_word(p, end, "hook"))) {
+		q = skip_blank(p, end);
+		if (q == end || *q != '=')
+			continue;
+		name = find_value(q, end, "name");
+		return name ? name : source_guess_queue(text, len);
 	}
 	return NULL;
 }

@@ -55,5 +55,7 @@ char *source_error(const char *file, const char *msg);
 /* The queue that a script which does not compile seems to serve: the first
  * `queue = "NAME"` outside of comments, or NULL. The caller frees it. */
 char *source_guess_queue(const char *text, size_t len);
+/* The same for the name of its webhook; the queue's when it says none. */
+char *source_guess_hook(const char *text, size_t len);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "base/die.h"
 #include "base/xalloc.h"
+#include "script/lua_hook.h"
 #include "script/lua_json.h"
 #include "script/sandbox.h"
 #include "script/script_opts.h"
@@ -129,7 +130,7 @@ state_must_stop(lua_State *L)
 static void
 keep_functions(lua_State *L, struct state *st)
 {
-	static const char *const names[RUN_WHATS] = {
+	static const char *const names[] = {
 		[RUN_PERFORM] = "perform",
 		[RUN_COMPLETED] = "on_completed",
 		[RUN_FAILED] = "on_failed",
@@ -137,7 +138,7 @@ keep_functions(lua_State *L, struct state *st)
 	};
 	int i;
 
-	for (i = 0; i < RUN_WHATS; i++) {
+	for (i = 0; i < (int)nitems(names); i++) {
 		lua_pushstring(L, names[i]);
 		lua_rawget(L, 1);
 		st->fn[i] = LUA_NOREF;
@@ -192,6 +193,7 @@ load_end(lua_State *L, int status, lua_KContext ctx)
 		return 0;
 	}
 	keep_functions(L, state_of(L));
+	lua_hook_keep(L, state_of(L), l->opts);
 	return 0;
 }
 
@@ -308,6 +310,7 @@ state_free(struct state **sp)
 		free(b);
 	}
 	atomic_fetch_sub(&st->host->memory->used, (long long)st->granted);
+	lua_hook_done(st);
 	source_unref(&st->src);
 	free(st->file);
 	free(st);

@@ -84,6 +84,8 @@ struct state {
 	char *out;
 	size_t out_len, out_cap;
 
+	struct hook_state *hook;	/* lua_hook.c's, or NULL */
+
 	int64_t log_since;		/* flood limit of this script's log */
 	int log_lines;
 };

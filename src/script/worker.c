@@ -13,6 +13,7 @@
 #include "rt/thr.h"
 #include "script/load.h"
 #include "script/lua_ask.h"
+#include "script/lua_hook.h"
 #include "script/run.h"
 #include "script/watch.h"
 
@@ -234,8 +235,10 @@ begin(struct worker *w, struct run *r)
 		return false;
 	}
 	buf_done(&e);
-	if (!run_begin(st, m)) {
+	if ((m->what == RUN_HOOK && lua_hook_judge(st, m)) ||
+	    !run_begin(st, m)) {
 		end_run(w, r);
+		state_settle(w, st);
 		return false;
 	}
 	return true;
@@ -381,9 +384,15 @@ take_check(struct worker *w, struct msg *m)
 {
 	struct check *c = (struct check *)m;
 	struct buf e = BUF_INIT;
+	const char *broken;
+	struct state *st;
 
-	if (!state_make(w, c->src, &c->opts, &e))
+	if (!(st = state_make(w, c->src, &c->opts, &e)))
 		c->error = source_error(c->src->file, buf_str(&e));
+	else if ((broken = lua_hook_secrets(st, 0)))
+		log_about(LOG_WARN, &(struct log_about){
+		    .script = c->src->name}, "%s; its webhooks are answered "
+		    "503", broken);
 	buf_done(&e);
 	send_main(w, m, FROM_CHECKED);
 }

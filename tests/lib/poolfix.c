@@ -86,14 +86,49 @@ static void
 be_put(void *arg, struct bh_put *r)
 {
 	struct fake *be = arg;
+	struct bh_put *a;
+	int64_t id = 77;
+	size_t at = 0;
 
-	snprintf(be->added, sizeof(be->added), "%.*s=%.*s", (int)r->queue.len,
-	    r->queue.data, (int)r->payloads[0].len, r->payloads[0].data);
+	be->nputs++;
+	for (a = r; a; a = a->also) {
+		at += (size_t)snprintf(be->added + at, sizeof(be->added) - at,
+		    "%s%.*s=%.*s", at ? " " : "", (int)a->queue.len,
+		    a->queue.data, (int)a->payloads[0].len,
+		    a->payloads[0].data);
+		a->ids[0] = id++;
+		assert_true(at < sizeof(be->added));
+	}
+	snprintf(be->group, sizeof(be->group), "%.*s",
+	    (int)r->opts.group.len, r->opts.group.data);
 	if (r->queue.len == 4 && memcmp(r->queue.data, "full", 4) == 0) {
 		r->req.status = BH_E_QUEUEFULL;
 		strcpy(r->req.text, "the queue has 0 of 0");
 	}
-	r->ids[0] = 77;
+	if (r->queue.len == 5 && memcmp(r->queue.data, "again", 5) == 0)
+		r->duplicate = true;
+	be_later(be, &r->req);
+}
+
+/* SET key value PX ms and GET key. */
+static void
+be_key_command(void *arg, struct bh_key_command *r)
+{
+	static const struct bh_value none = {.type = BH_NULL},
+	    some = {.type = BH_STRING, .s = {"77", 2}};
+	struct fake *be = arg;
+	size_t i;
+
+	r->value = &none;
+	for (i = 0; i < be->nkeys; i++)
+		if (strlen(be->keys[i]) == r->argv[1].len &&
+		    memcmp(be->keys[i], r->argv[1].data, r->argv[1].len) == 0)
+			r->value = &some;
+	if (r->argv[0].data[0] == 'S') {
+		assert_true(be->nkeys < nitems(be->keys));
+		snprintf(be->keys[be->nkeys++], sizeof(be->keys[0]), "%.*s",
+		    (int)r->argv[1].len, r->argv[1].data);
+	}
 	be_later(be, &r->req);
 }
 
@@ -114,6 +149,7 @@ be_callback_done(void *arg, int64_t id)
 static const struct bh_backend_ops be_ops = {
 	.name = "test",
 	.job_put = be_put,
+	.key_command = be_key_command,
 	.job_reserve = be_reserve,
 	.job_finish = be_finish,
 	.job_extend = be_extend,

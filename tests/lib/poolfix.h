@@ -44,7 +44,11 @@ struct fake {
 	size_t ncallbacks;
 	int options_changed;
 	char progress[64];
-	char added[200];		/* last job_put: queue=payload */
+	char added[400];		/* last job_put: queue=payload … */
+	char group[64];			/* and the group of its first job */
+	int nputs;
+	char keys[8][100];		/* that were SET */
+	size_t nkeys;
 	bool stale;			/* job_extend is refused */
 };
 

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 #include <lauxlib.h>
+#include <lualib.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -157,8 +158,8 @@ test_unknown_option_is_named(void **state)
 static void
 test_later_options_are_refused_clearly(void **state)
 {
-	static const char *const later[] = {"batch", "perform_batch", "hook",
-	    "schedule", "subscribe"};
+	static const char *const later[] = {"batch", "perform_batch",
+	    "schedule"};
 	size_t i;
 
 	(void)state;
@@ -170,6 +171,137 @@ test_later_options_are_refused_clearly(void **state)
 		assert_refused(fields, why);
 		free(fields);
 		free(why);
+	}
+}
+
+static void
+test_hook_is_read(void **state)
+{
+	struct buf e = BUF_INIT;
+	struct script_opts o;
+
+	(void)state;
+	assert_int_equal(read_fields("hook = { secret = { 'new', 'old' }, "
+	    "header = 'Stripe-Signature', field = 'v1', "
+	    "payload = '{timestamp}.{body}', encoding = 'base64', "
+	    "timestamp = { field = 't', window = '1m', format = "
+	    "'milliseconds' }, delivery = 'X-Id', delivery_ttl = '1h', "
+	    "methods = { 'POST', 'PUT' }, max_body = '64KiB', "
+	    "accept = function() end }", &o, &e), 0);
+	assert_string_equal(o.hook.name, "q");
+	assert_string_equal(o.hook.secrets[1], "old");
+	assert_int_equal(o.hook.nsecrets, 2);
+	assert_int_equal(o.hook.signature, HOOK_SHA256);
+	assert_string_equal(o.hook.header, "stripe-signature");
+	assert_int_equal(o.hook.encoding, HOOK_BASE64);
+	assert_int_equal(o.hook.timestamp.window_ms, 60000);
+	assert_int_equal(o.hook.timestamp.format, HOOK_MILLISECONDS);
+	assert_int_equal(o.hook.delivery_ttl_ms, 3600000);
+	assert_int_equal(o.hook.methods, hook_method("POST") |
+	    hook_method("PUT"));
+	assert_int_equal(o.hook.max_body, 65536);
+	assert_true(o.hook.accept);
+	assert_int_equal(read_fields("hook = { name = 'h' }", &o, &e), 0);
+	assert_string_equal(o.hook.name, "h");
+	assert_int_equal(o.hook.signature, HOOK_NONE);
+	assert_int_equal(o.hook.methods, hook_method("POST"));
+	buf_done(&e);
+}
+
+static void
+test_hook_that_would_not_protect_is_refused(void **state)
+{
+	(void)state;
+	assert_refused("hook = 5", "option 'hook': expected a table, got 5");
+	assert_refused("hook = { secrets = 'x' }",
+	    "unknown option 'hook.secrets'");
+	assert_refused("hook = { secret = '../x', header = 'X' }", "option "
+	    "'hook.secret': expected the name of a secret, or up to 4 of "
+	    "them, got \"../x\"");
+	assert_refused("hook = { secret = 'x' }", "option 'hook.header' is "
+	    "missing: where does the signature stand?");
+	assert_refused("hook = { signature = 'token', header = 'X' }",
+	    "option 'hook.secret' is missing: a signature needs one");
+	assert_refused("hook = { signature = 'none', secret = 'x' }",
+	    "option 'hook.signature' is missing: with \"none\" the secret "
+	    "would not be looked at");
+	assert_refused("hook = { signature = 'md5' }", "option "
+	    "'hook.signature': expected one of \"none\", \"hmac-sha256\", "
+	    "\"hmac-sha1\", \"hmac-sha512\", \"token\", got \"md5\"");
+	assert_refused("hook = { secret = 'x', header = 'X', timestamp = { "
+	    "header = 'T' } }", "option 'hook.payload' is missing: without "
+	    "{timestamp} in it the time is not signed");
+	assert_refused("hook = { secret = 'x', header = 'X', payload = "
+	    "'{timestamp}.{body}' }", "option 'hook.timestamp' is missing: "
+	    "hook.payload has {timestamp}");
+	assert_refused("hook = { secret = 'x', header = 'X', payload = 'v0' }",
+	    "option 'hook.payload': expected a text with {body}, such as "
+	    "\"{timestamp}.{body}\"");
+	assert_refused("hook = { methods = {} }", "option 'hook.methods': "
+	    "expected GET, POST, PUT, PATCH or DELETE, or a list of them, "
+	    "got a table");
+}
+
+static void
+test_topics_are_read(void **state)
+{
+	struct buf e = BUF_INIT;
+	struct script_opts o;
+
+	(void)state;
+	assert_int_equal(read_fields("subscribe = { ['b.*'] = function() end, "
+	    "a = function() end }", &o, &e), 0);
+	assert_int_equal(o.topics.n, 2);
+	assert_string_equal(o.topics.patterns[0], "a");
+	assert_string_equal(o.topics.patterns[1], "b.*");
+	assert_refused("subscribe = { a = 5 }",
+	    "option 'a': expected a function, got 5");
+	assert_refused("subscribe = 'a'", "option 'subscribe': expected a "
+	    "table such as { [\"guest.*\"] = function(msg, topic) … end }, "
+	    "got \"a\"");
+	buf_done(&e);
+}
+
+/* Scripts without a queue of their own. */
+static void
+test_perform_is_not_needed_beside_a_hook(void **state)
+{
+	static const struct {
+		const char *text, *why;
+	} t[] = {
+		{"hook = { name = 'h', accept = print }", NULL},
+		{"queue = 'q', hook = {}", NULL},
+		{"subscribe = { a = print }", NULL},
+		{"hook = { accept = print }", "option 'hook.name' is missing: "
+		    "the script has no queue whose name it could have"},
+		{"hook = { name = 'h' }", "option 'hook.accept' is missing: "
+		    "the script has no queue that a webhook could go to"},
+		{"perform = print, hook = { name = 'h', accept = print }",
+		    "option 'queue' is missing"},
+		{"queue = 'q', hook = {}, on_failed = print",
+		    "option 'perform' is missing"},
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < nitems(t); i++) {
+		char *text = xasprintf("return { %s }", t[i].text);
+		lua_State *L = luaL_newstate();
+		struct buf e = BUF_INIT;
+		struct script_opts o;
+		int rc;
+
+		luaL_requiref(L, "_G", luaopen_base, 1);
+		assert_int_equal(luaL_dostring(L, text), LUA_OK);
+		rc = script_opts_read(L, lua_gettop(L), &o, &e);
+		assert_int_equal(rc, t[i].why ? -1 : 0);
+		if (t[i].why)
+			assert_string_equal(buf_str(&e), t[i].why);
+		else
+			assert_false(o.performs);
+		lua_close(L);
+		buf_done(&e);
+		free(text);
 	}
 }
 
@@ -262,6 +394,10 @@ main(void)
 		T(test_bounds_are_checked),
 		T(test_unknown_option_is_named),
 		T(test_later_options_are_refused_clearly),
+		T(test_hook_is_read),
+		T(test_hook_that_would_not_protect_is_refused),
+		T(test_topics_are_read),
+		T(test_perform_is_not_needed_beside_a_hook),
 		T(test_rate_needs_both_numbers),
 		T(test_queue_and_perform_are_required),
 		T(test_syntax_error_has_file_and_line),
