@@ -166,7 +166,8 @@ script_check(const char *file, const struct conf *conf,
 		if (*d.opts.queue)
 			buf_addf(ret_summary, ", queue %s", d.opts.queue);
 		if (d.opts.performs)
-			buf_adds(ret_summary, ", perform");
+			buf_adds(ret_summary, d.opts.opts.batch_max > 0
+			    ? ", perform_batch" : ", perform");
 		if (*d.opts.hook.name)
 			buf_addf(ret_summary, ", hook %s", d.opts.hook.name);
 		for (i = 0; i < (size_t)d.opts.topics.n; i++)
@@ -199,6 +200,24 @@ dry_job(const struct dryrun *d, struct bh_bytes payload)
 	m->queue = (struct bh_bytes){d->opts.queue, strlen(d->opts.queue)};
 	m->payload = payload;
 	return m;
+}
+
+/* What perform_batch gets: a batch of this one. */
+static struct run_msg *
+dry_batch(struct run_msg *m)
+{
+	struct run_msg *b = xcalloc(1, sizeof(*b));
+
+	b->m.kind = TO_RUN;
+	b->what = m->what = RUN_BATCH;
+	b->src = source_ref(m->src);
+	b->timeout_ms = m->timeout_ms;
+	b->queue = m->queue;
+	b->jobs = xmalloc(sizeof(*b->jobs));
+	b->jobs[0] = m;
+	b->njobs = 1;
+	m->batch = b;
+	return b;
 }
 
 /* Sleeps as the script wishes. false: it would be timed out by then. */
@@ -252,8 +271,11 @@ static int
 dry_tell(struct dryrun *d, const struct run_msg *m, struct err *e)
 {
 	char span[40];
-	int len = (int)(m->end.len > 200 ? 200 : m->end.len);
+	int len;
 
+	if (m->njobs && m->jobs[0]->run.verdict)
+		m = m->jobs[0];
+	len = (int)(m->end.len > 200 ? 200 : m->end.len);
 	if (m->end.outcome == BH_DONE) {
 		fputs("result: ", d->out);
 		if (m->end.text)
@@ -290,6 +312,8 @@ script_run(const char *file, const struct conf *conf, struct bh_bytes payload,
 		    "be run", file);
 	if (rc == 0) {
 		m = dry_job(&d, payload);
+		if (d.opts.opts.batch_max > 0)
+			m = dry_batch(m);
 		us = clock_mono_us();
 		dry_drive(&d, m);
 		us = clock_mono_us() - us;

@@ -14,6 +14,8 @@
 #include "script/lua_time.h"
 #include "script/run.h"
 
+enum { BATCH_RESULTS = 64 << 20 };
+
 static const char meta_key;		/* registry: metatable of jobs */
 static const char end_mark;		/* what job:fail() and so on raise */
 
@@ -174,6 +176,8 @@ end_run(lua_State *L, struct run_msg *m, enum bh_outcome outcome)
 {
 	m->end.outcome = outcome;
 	m->run.verdict = true;
+	if (m->batch)			/* the others go on */
+		return 0;
 	lua_pushlightuserdata(L, (void *)(uintptr_t)&end_mark);
 	return lua_error(L);
 }
@@ -183,7 +187,7 @@ check_perform(lua_State *L, const char *method)
 {
 	struct run_msg *m = check_job(L);
 
-	if (m->what != RUN_PERFORM)
+	if (m->what != RUN_PERFORM && m->what != RUN_BATCH)
 		luaL_error(L, "job:%s() is for perform; this job has ended",
 		    method);
 	return m;
@@ -248,8 +252,7 @@ job_progress(lua_State *L)
 static int
 job_log(lua_State *L)
 {
-	check_job(L);
-	return lua_log_write(L, LOG_INFO, 2);
+	return lua_log_write(L, LOG_INFO, 2, check_job(L));
 }
 
 static int
@@ -286,13 +289,17 @@ end_with_result(lua_State *L, struct run_msg *m)
 	if (len > (size_t)st->src->env->max_result)
 		luaL_error(L, "the result has %d bytes, max_result is %d",
 		    (int)len, (int)st->src->env->max_result);
+	if (m->njobs && len > BATCH_RESULTS / m->njobs)
+		luaL_error(L, "the result has %d bytes and is kept with each "
+		    "of %d jobs, together at most %d MiB", (int)len,
+		    (int)m->njobs, BATCH_RESULTS >> 20);
 	cpu_guard(&st->host->cpu);
 	m->end.text = xmemdup(s, len);
 	m->end.len = len;
 	cpu_unguard(&st->host->cpu);
 }
 
-/* 1: the job object; on top the result or the error. */
+/* 1: the job object, or the table of them; on top the result or the error. */
 static int
 main_end(lua_State *L, int status, lua_KContext ctx)
 {
@@ -300,10 +307,10 @@ main_end(lua_State *L, int status, lua_KContext ctx)
 
 	if (status != LUA_OK && status != LUA_YIELD)
 		lua_job_error(L, m, status);
-	else if (!lua_isnil(L, -1) && m->what == RUN_PERFORM)
+	else if (!lua_isnil(L, -1) &&
+	    (m->what == RUN_PERFORM || m->what == RUN_BATCH))
 		end_with_result(L, m);
-	*m->run.holder = NULL;
-	m->run.holder = NULL;
+	run_forget(m);
 	return 0;
 }
 
@@ -311,7 +318,8 @@ main_end(lua_State *L, int status, lua_KContext ctx)
 static int
 push_news(lua_State *L, const struct run_msg *m)
 {
-	if (m->what == RUN_PERFORM || m->what == RUN_STALLED)
+	if (m->what == RUN_PERFORM || m->what == RUN_BATCH ||
+	    m->what == RUN_STALLED)
 		return 0;
 	if (m->what == RUN_FAILED || !m->news.data ||
 	    !lua_json_decode(L, m->news.data, m->news.len, NULL, 0))
@@ -319,21 +327,50 @@ push_news(lua_State *L, const struct run_msg *m)
 	return 1;
 }
 
-int
-lua_job_main(lua_State *L)
+static void
+push_job(lua_State *L, struct run_msg *m)
 {
-	struct run_msg *m = lua_touserdata(L, 1);
 	struct run_msg **holder;
-	int n, status;
 
-	lua_settop(L, 0);
 	holder = lua_newuserdatauv(L, sizeof(struct run_msg *), 1);
 	*holder = m;
 	m->run.holder = holder;
 	lua_rawgetp(L, LUA_REGISTRYINDEX, &meta_key);
-	lua_setmetatable(L, 1);
+	lua_setmetatable(L, -2);
+}
+
+/* Two tables: ours below, which keeps the jobs whatever the script does with
+ * the upper one. */
+static void
+push_batch(lua_State *L, struct run_msg *m)
+{
+	size_t i;
+
+	lua_createtable(L, (int)m->njobs, 0);
+	lua_createtable(L, (int)m->njobs, 0);
+	for (i = 0; i < m->njobs; i++) {
+		push_job(L, m->jobs[i]);
+		lua_pushvalue(L, -1);
+		lua_rawseti(L, -4, (lua_Integer)i + 1);
+		lua_rawseti(L, -2, (lua_Integer)i + 1);
+	}
+}
+
+int
+lua_job_main(lua_State *L)
+{
+	struct run_msg *m = lua_touserdata(L, 1);
+	int n, status;
+
+	lua_settop(L, 0);
+	if (m->what == RUN_BATCH) {
+		push_batch(L, m);
+	} else {
+		push_job(L, m);
+		lua_pushvalue(L, 1);
+	}
 	lua_rawgeti(L, LUA_REGISTRYINDEX, state_of(L)->fn[m->what]);
-	lua_pushvalue(L, 1);
+	lua_insert(L, 2);
 	n = push_news(L, m);
 	status = lua_pcallk(L, 1 + n, 1, 0, (lua_KContext)m, main_end);
 	return main_end(L, status, (lua_KContext)m);

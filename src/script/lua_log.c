@@ -65,10 +65,9 @@ add_fields(lua_State *L, int idx)
 }
 
 static void
-send_line(struct state *st, enum log_level level, const char *text)
+send_line(struct state *st, enum log_level level, const char *text,
+    const struct run_msg *m)
 {
-	const struct run_msg *m = st->run ?
-	    container_of(st->run, struct run_msg, run) : NULL;
 	struct log_about about = {
 		.script = st->src->name,
 		.queue = m ? m->queue.data : NULL,
@@ -88,8 +87,13 @@ send_line(struct state *st, enum log_level level, const char *text)
 }
 
 int
-lua_log_write(lua_State *L, enum log_level level, int idx)
+lua_log_write(lua_State *L, enum log_level level, int idx,
+    const struct run_msg *m)
 {
+	struct run *run = state_of(L)->run;
+
+	if (!m && run)
+		m = container_of(run, struct run_msg, run);
 	if (!log_enabled(level))
 		return 0;
 	luaL_checkany(L, idx);
@@ -100,32 +104,32 @@ lua_log_write(lua_State *L, enum log_level level, int idx)
 		add_fields(L, idx + 1);
 	else if (!lua_isnil(L, idx + 1))
 		return luaL_argerror(L, idx + 1, "expected a table of fields");
-	send_line(state_of(L), level, lua_tostring(L, -1));
+	send_line(state_of(L), level, lua_tostring(L, -1), m);
 	return 0;
 }
 
 static int
 log_write_error(lua_State *L)
 {
-	return lua_log_write(L, LOG_ERROR, 1);
+	return lua_log_write(L, LOG_ERROR, 1, NULL);
 }
 
 static int
 log_write_warn(lua_State *L)
 {
-	return lua_log_write(L, LOG_WARN, 1);
+	return lua_log_write(L, LOG_WARN, 1, NULL);
 }
 
 static int
 log_write_info(lua_State *L)
 {
-	return lua_log_write(L, LOG_INFO, 1);
+	return lua_log_write(L, LOG_INFO, 1, NULL);
 }
 
 static int
 log_write_debug(lua_State *L)
 {
-	return lua_log_write(L, LOG_DEBUG, 1);
+	return lua_log_write(L, LOG_DEBUG, 1, NULL);
 }
 
 static int
@@ -142,7 +146,7 @@ print(lua_State *L)
 	}
 	lua_insert(L, 1);
 	lua_settop(L, 1);
-	return lua_log_write(L, LOG_INFO, 1);
+	return lua_log_write(L, LOG_INFO, 1, NULL);
 }
 
 void

@@ -31,7 +31,11 @@ static void
 run_msg_free(struct msg *m)
 {
 	struct run_msg *r = (struct run_msg *)m;
+	size_t i;
 
+	for (i = 0; i < r->njobs; i++)
+		run_msg_free(&r->jobs[i]->m);
+	free(r->jobs);
 	source_unref(&r->src);
 	free(r->end.text);
 	free(r);
@@ -91,6 +95,7 @@ msg_free(struct msg *m)
 		[FROM_SCANNED] = scan_free,
 		[FROM_CHECKED] = check_free,
 		[FROM_CHANGED] = note_free,
+		[FROM_GRACE] = note_free,
 	};
 
 	CHECK(m->kind >= 0 && m->kind < MSG_KINDS);

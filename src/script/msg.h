@@ -36,6 +36,8 @@ enum msg_kind {
 	FROM_SCANNED,		/* struct scan */
 	FROM_CHECKED,		/* struct check */
 	FROM_CHANGED,		/* struct note: a watched file changed */
+	FROM_GRACE,		/* struct note: token of one cancelled job of
+				   a batch whose time to react is over */
 	MSG_KINDS
 };
 
@@ -53,7 +55,7 @@ struct note {
 };
 
 enum run_what {
-	RUN_PERFORM, RUN_COMPLETED, RUN_FAILED, RUN_STALLED,
+	RUN_PERFORM, RUN_BATCH, RUN_COMPLETED, RUN_FAILED, RUN_STALLED,
 	RUN_HOOK, RUN_CHALLENGE, RUN_MESSAGE, RUN_WHATS
 };
 
@@ -125,6 +127,9 @@ struct run {
 	struct ask *answered;		/* to be read at the next step */
 };
 
+/* A batch is one run with several jobs: a message of its own, without a job,
+ * which has theirs in jobs. Of a job's message the worker then only writes
+ * end and, in run, verdict, holder, cancelled and (for the grace) deadline. */
 struct run_msg {
 	struct msg m;
 	struct run run;			/* the worker's */
@@ -142,11 +147,16 @@ struct run_msg {
 					   topic of a message */
 	struct hook_run *hook;		/* RUN_HOOK; main's */
 	struct topic *topic;		/* RUN_MESSAGE; main's */
+	struct run_msg **jobs;		/* RUN_BATCH: the jobs'; heap */
+	size_t njobs;
+	struct run_msg *batch;		/* of a job: what it is in, or NULL */
 	/* main's alone: */
 	TAILQ_ENTRY(run_msg) entry;
 	struct pool *pool;
 	struct served *served;
 	bool cancel;			/* the backend wants it ended */
+	int early;			/* finished before its batch ended: 1
+					   of the two has not come, or 2 */
 	struct bh_finish finish;
 	size_t room;			/* of bytes that are in use */
 	char bytes[];			/* what the strings above point to */

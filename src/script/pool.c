@@ -179,6 +179,13 @@ take_changed(struct pool *p, struct msg *m)
 	pool_changed(p);
 }
 
+static void
+take_grace(struct pool *p, struct msg *m)
+{
+	pool_batch_grace(p, ((struct note *)m)->token);
+	msg_free(m);
+}
+
 void
 pool_take(struct pool *p, int64_t mono_ms)
 {
@@ -188,6 +195,7 @@ pool_take(struct pool *p, int64_t mono_ms)
 		[FROM_SCANNED] = take_scanned,
 		[FROM_CHECKED] = take_checked,
 		[FROM_CHANGED] = take_changed,
+		[FROM_GRACE] = take_grace,
 	};
 	struct mail *mail = mbox_take(&p->inbox);
 

@@ -35,6 +35,8 @@ run_msg_done(struct pool *p, struct run_msg *m)
 	source_unref(&m->src);
 	free(m->end.text);
 	m->end.text = NULL;
+	free(m->jobs);
+	m->jobs = NULL;
 	if (m->room > SPARE_ROOM || p->nspare >= SPARE_MAX) {
 		free(m);
 		return;
@@ -110,8 +112,8 @@ pool_flush(struct pool *p)
 	}
 }
 
-static struct run_msg *
-copy_job(struct pool *p, const struct bh_job *j, struct served *s)
+struct run_msg *
+pool_job_msg(struct pool *p, const struct bh_job *j, struct served *s)
 {
 	struct run_msg *m = run_msg_new(p, j->payload.len + j->group.len +
 	    j->unique.len + j->origin.len + 4);
@@ -175,17 +177,12 @@ finished(struct bh_req *req)
 	run_msg_done(p, m);
 }
 
-/* Hands the end of a job's run to the backend. */
+/* Hands the end of a job's try to the backend. */
 static void
 finish(struct pool *p, struct run_msg *m)
 {
 	struct bh_finish *f = &m->finish;
 
-	m->pool = p;
-	f->req.done = finished;
-	f->req.user = m;
-	f->id = m->id;
-	f->token = m->token;
 	f->outcome = m->end.outcome;
 	f->delay_ms = m->end.delay_ms;
 	f->final = m->end.final;
@@ -195,6 +192,19 @@ finish(struct pool *p, struct run_msg *m)
 		f->result = (struct bh_bytes){m->end.text, m->end.len};
 	else if (f->outcome == BH_FAIL)
 		f->message = (struct bh_bytes){m->end.text, m->end.len};
+	pool_job_finish(p, m, finished);
+}
+
+void
+pool_job_finish(struct pool *p, struct run_msg *m, bh_done_fn *done)
+{
+	struct bh_finish *f = &m->finish;
+
+	m->pool = p;
+	f->req.done = done;
+	f->req.user = m;
+	f->id = m->id;
+	f->token = m->token;
 	f->version = m->src ? (struct bh_bytes){m->src->version, 12} :
 	    (struct bh_bytes){NULL, 0};
 	p->finishing++;
@@ -205,11 +215,31 @@ finish(struct pool *p, struct run_msg *m)
 static void
 give_back(struct pool *p, const struct bh_job *j, struct served *s)
 {
-	struct run_msg *m = copy_job(p, j, s);
+	struct run_msg *m = pool_job_msg(p, j, s);
 
 	m->end = (struct run_end){.outcome = BH_RELEASE, .delay_ms = -1};
-	pool_slot_free(p);
 	finish(p, m);
+}
+
+/* Jobs that were handed out together (or one alone): as one run, or back if
+ * the script has changed meanwhile and knows no batches. */
+static void
+start(struct pool *p, const struct bh_job *jobs, size_t n, struct served *s)
+{
+	bool batches = s->script && s->script->opts.opts.batch_max > 0;
+	size_t i;
+
+	if (p->draining || !s->script || (n > 1 && !batches)) {
+		for (i = 0; i < n; i++)
+			give_back(p, &jobs[i], s);
+		pool_slot_free(p);
+		return;
+	}
+	s->running++;
+	if (batches)
+		pool_batch_start(p, jobs, n, s);
+	else
+		pool_dispatch(p, pool_job_msg(p, jobs, s), s);
 }
 
 static void
@@ -218,18 +248,18 @@ fed(struct bh_req *req)
 	struct feed *f = req->user;
 	struct pool *p = f->pool;
 	struct served *s = f->served;
-	size_t i;
+	const struct bh_job *jobs = f->r.jobs;
+	size_t i, n;
 
 	TAILQ_REMOVE(&p->feeds, f, entry);
 	s->requested -= f->r.count;
 	CHECK(s->requested >= 0);
-	for (i = 0; i < f->r.njobs; i++) {
-		if (p->draining || !s->script) {
-			give_back(p, &f->r.jobs[i], s);
-			continue;
-		}
-		s->running++;
-		pool_dispatch(p, copy_job(p, &f->r.jobs[i], s), s);
+	for (i = 0; i < f->r.njobs; i += n) {
+		n = 1;
+		while (jobs[i].batch && i + n < f->r.njobs &&
+		    jobs[i + n].batch == jobs[i].batch)
+			n++;
+		start(p, &jobs[i], n, s);
 	}
 	pool_flush(p);
 	if (req->status != BH_OK && req->status != BH_E_CANCELED) {
@@ -337,6 +367,15 @@ pool_run_ended(struct pool *p, struct run_msg *m)
 	}
 	m->served->running--;
 	pool_slot_free(p);
+	if (m->njobs)
+		pool_batch_ended(p, m);
+	else
+		pool_job_ended(p, m);
+}
+
+void
+pool_job_ended(struct pool *p, struct run_msg *m)
+{
 	if (m->cancel)
 		end_cancelled(m);
 	if (m->end.backoff)
@@ -353,15 +392,18 @@ void
 pool_cancelled(void *arg, int64_t id, uint64_t token, struct bh_bytes reason)
 {
 	struct pool *p = arg;
-	struct run_msg *m;
+	struct run_msg *m, *job = NULL;
 
 	(void)reason;
-	TAILQ_FOREACH(m, &p->running, entry)
-		if (m->id == id && m->token == token && !m->callback)
+	TAILQ_FOREACH(m, &p->running, entry) {
+		job = m->njobs ? pool_batch_find(m, token) : m;
+		if (job && job->id == id && job->token == token &&
+		    !job->callback)
 			break;
-	if (!m || m->cancel)
+	}
+	if (!m || job->cancel)
 		return;
-	m->cancel = true;
+	job->cancel = true;
 	pool_flush(p);
 	worker_send(p->threads[m->m.worker].worker,
 	    &note_new(TO_CANCEL, NULL, token)->m);

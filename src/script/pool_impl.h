@@ -4,6 +4,7 @@
  *
  *   pool.c        life, turn, gates
  *   pool_feed.c   reserve -> hand out -> run -> finish, cancels
+ *   pool_batch.c  the same with several jobs in one run
  *   pool_owed.c   callbacks that the backend owes
  *   pool_load.c   loading and reloading
  *   pool_ask.c    commands of scripts
@@ -156,6 +157,21 @@ void pool_dispatch_to(struct pool *p, struct run_msg *m,
 void pool_flush(struct pool *p);
 void pool_cancelled(void *arg, int64_t id, uint64_t token,
     struct bh_bytes reason);
+struct run_msg *pool_job_msg(struct pool *p, const struct bh_job *j,
+    struct served *s);
+/* The job's part is over: m->end says how. */
+void pool_job_ended(struct pool *p, struct run_msg *m);
+void pool_job_finish(struct pool *p, struct run_msg *m, bh_done_fn *done);
+
+/* pool_batch.c */
+/* Hands out the jobs together: one run, one slot. */
+void pool_batch_start(struct pool *p, const struct bh_job *jobs, size_t n,
+    struct served *s);
+void pool_batch_ended(struct pool *p, struct run_msg *b);
+/* The job of this token in a batch that runs, or NULL. */
+struct run_msg *pool_batch_find(const struct run_msg *b, uint64_t token);
+/* It was cancelled and its batch still runs: it alone ends now. */
+void pool_batch_grace(struct pool *p, uint64_t token);
 
 /* pool_owed.c */
 void pool_callback(void *arg, const struct bh_callback *cb);

@@ -78,8 +78,20 @@ run_begin(struct state *st, struct run_msg *m)
 	return true;
 }
 
-/* The job object must not point to a run that is gone. Its holder is the
- * first value of the coroutine's bottom frame, see lua_job_main. */
+/* A job object must not point to a run that is gone. The bottom frame of the
+ * coroutine keeps it so long, see lua_job_main. */
+void
+run_forget(struct run_msg *m)
+{
+	size_t i;
+
+	if (m->run.holder)
+		*m->run.holder = NULL;
+	m->run.holder = NULL;
+	for (i = 0; i < m->njobs; i++)
+		run_forget(m->jobs[i]);
+}
+
 void
 run_drop(struct run_msg *m)
 {
@@ -88,12 +100,10 @@ run_drop(struct run_msg *m)
 	CHECK(r->st && r->st->nruns > 0);
 	r->st->nruns--;
 	if (!r->st->dead) {
-		if (r->holder)
-			*r->holder = NULL;
+		run_forget(m);
 		state_thread_drop(r->st, r->co_ref);
 	}
 	r->co = NULL;
-	r->holder = NULL;
 	r->st = NULL;
 }
 

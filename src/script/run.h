@@ -26,6 +26,9 @@ MUSTCHECK bool run_step(struct run_msg *m);
 /* Forgets the coroutine; msg->end must be filled by the caller. */
 void run_drop(struct run_msg *m);
 
+/* Its job objects stand for nothing from now on. */
+void run_forget(struct run_msg *m);
+
 /* Ends that do not come from the script. */
 PRINTF(3, 4) void run_end_fail(struct run_msg *m, bool final,
     const char *fmt, ...);

@@ -33,6 +33,7 @@ struct row {
 
 #define AT(field) offsetof(struct queue_opts, field)
 #define MANY 1000000000
+#define BATCH_MAX_DEFAULT 50
 
 static const struct row backoff_rows[] = {
 	{"type", K_BACKOFF_TYPE, AT(backoff_type), 0, 0, NULL},
@@ -59,9 +60,19 @@ static const struct row retention_rows[] = {
 	{0},
 };
 
+/* The engine hands out no more than 1000 together. */
+static const struct row batch_rows[] = {
+	{"max", K_INT, AT(batch_max), 1, 1000, NULL},
+	{"window", K_SPAN, AT(batch_window_ms), 0, 0, NULL},
+	{"quiet", K_SPAN, AT(batch_quiet_ms), 0, 0, NULL},
+	{0},
+};
+
 static const struct row rows[] = {
 	{"queue", K_QUEUE, SIZE_MAX, 0, 0, NULL},
 	{"perform", K_FUNCTION, 0, 0, 0, NULL},
+	{"perform_batch", K_FUNCTION, 0, 0, 0, NULL},
+	{"batch", K_TABLE, 0, 0, 0, batch_rows},
 	{"on_completed", K_FUNCTION, 1 << BH_ON_COMPLETED, 0, 0, NULL},
 	{"on_failed", K_FUNCTION, 1 << BH_ON_FAILED, 0, 0, NULL},
 	{"on_stalled", K_FUNCTION, 1 << BH_ON_STALLED, 0, 0, NULL},
@@ -87,7 +98,7 @@ static const struct row rows[] = {
 
 /* In the language of the whole product, but not here yet. */
 static const char *const later[] = {
-	"batch", "perform_batch", "schedule", NULL
+	"schedule", NULL
 };
 
 /* The first complaint counts. */
@@ -344,6 +355,31 @@ missing(struct reader *r, const char *what)
 	r->failed = true;
 }
 
+/* The function for one job, or the one for several and what makes them. */
+static void
+check_batch(struct reader *r, bool perform, bool perform_batch, bool batch)
+{
+	struct queue_opts *o = &r->to->opts;
+
+	if (batch && o->batch_max < 0)
+		o->batch_max = BATCH_MAX_DEFAULT;
+	if (r->failed || (!perform_batch && !batch))
+		return;
+	r->failed = true;
+	if (perform && perform_batch)
+		buf_adds(r->e, "options 'perform' and 'perform_batch': "
+		    "expected one of them, got both");
+	else if (!batch)
+		buf_adds(r->e, "option 'batch' is missing: perform_batch "
+		    "needs it, as in batch = { max = 50, window = \"2s\" }");
+	else if (!perform_batch)
+		buf_addf(r->e, "option 'perform_batch' is missing: with "
+		    "option 'batch' it handles the jobs%s",
+		    perform ? " instead of 'perform'" : "");
+	else
+		r->failed = false;
+}
+
 /* A script handles jobs, webhooks or messages, or several of these. */
 static void
 check_parts(struct reader *r)
@@ -360,6 +396,18 @@ check_parts(struct reader *r)
 		r->failed = true;
 }
 
+/* Whether the table on top has it. */
+static bool
+says(lua_State *L, const char *name)
+{
+	bool any;
+
+	lua_pushstring(L, name);
+	any = lua_rawget(L, -2) != LUA_TNIL;
+	lua_pop(L, 1);
+	return any;
+}
+
 int
 script_opts_read(lua_State *L, int idx, struct script_opts *ret,
     struct buf *e)
@@ -367,15 +415,18 @@ script_opts_read(lua_State *L, int idx, struct script_opts *ret,
 	struct script_opts opts = {.queue = ""};
 	struct reader r = {.L = L, .to = &opts, .e = e};
 
+	bool perform, perform_batch, batch;
+
 	queue_opts_init(&opts.opts);
 	opts.opts.callbacks = 0;
-	lua_pushliteral(L, "perform");
 	lua_pushvalue(L, idx);
-	lua_insert(L, -2);
-	opts.performs = lua_rawget(L, -2) != LUA_TNIL;
-	lua_pop(L, 1);
+	perform = says(L, "perform");
+	perform_batch = says(L, "perform_batch");
+	batch = says(L, "batch");
+	opts.performs = perform || perform_batch;
 	read_table(&r, "", rows);
 	lua_pop(L, 1);
+	check_batch(&r, perform, perform_batch, batch);
 	check_parts(&r);
 	if (opts.opts.rate_per_ms >= 0 && opts.opts.rate_limit < 0)
 		missing(&r, "rate.limit");

@@ -132,6 +132,7 @@ keep_functions(lua_State *L, struct state *st)
 {
 	static const char *const names[] = {
 		[RUN_PERFORM] = "perform",
+		[RUN_BATCH] = "perform_batch",
 		[RUN_COMPLETED] = "on_completed",
 		[RUN_FAILED] = "on_failed",
 		[RUN_STALLED] = "on_stalled",

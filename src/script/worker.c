@@ -85,6 +85,8 @@ make_ready(struct worker *w, struct run *r)
 static void
 end_run(struct worker *w, struct run *r)
 {
+	size_t i;
+
 	CHECK(r->st == NULL);
 	if (r->queued)
 		TAILQ_REMOVE(&w->ready, r, ready);
@@ -92,6 +94,8 @@ end_run(struct worker *w, struct run *r)
 	TAILQ_REMOVE(&w->runs, r, entry);
 	ev_timer_stop(w->loop, &r->nap);
 	ev_timer_stop(w->loop, &r->deadline);
+	for (i = 0; i < msg_of(r)->njobs; i++)
+		ev_timer_stop(w->loop, &msg_of(r)->jobs[i]->run.deadline);
 	if (r->ask)
 		r->ask->run = NULL;	/* its answer comes too late */
 	r->ask = NULL;
@@ -341,17 +345,67 @@ take_answer(struct worker *w, struct msg *m)
 	make_ready(w, r);
 }
 
+/* One job of a batch that goes on; data is its worker. */
+static void
+on_grace(struct ev_loop *loop, ev_timer *t, int events)
+{
+	struct run *job = container_of(t, struct run, deadline);
+	struct worker *w = t->data;
+
+	(void)loop;
+	(void)events;
+	send_main(w, &note_new(FROM_GRACE, NULL, msg_of(job)->token)->m,
+	    FROM_GRACE);
+}
+
+/* Cancels one job of a batch; true when none is left that goes on. */
+static bool
+cancel_one(struct worker *w, struct run_msg *batch, struct run *job)
+{
+	size_t i;
+
+	if (job->cancelled)
+		return false;
+	job->cancelled = true;
+	for (i = 0; i < batch->njobs; i++)
+		if (!batch->jobs[i]->run.cancelled)
+			break;
+	if (i == batch->njobs)
+		return true;
+	ev_now_update(w->loop);
+	ev_timer_init(&job->deadline, on_grace, GRACE_MS / 1000.0, 0);
+	job->deadline.data = w;
+	ev_timer_start(w->loop, &job->deadline);
+	return false;
+}
+
+/* The job of this token in the run, or NULL. */
+static struct run_msg *
+job_in(struct run *r, uint64_t token)
+{
+	struct run_msg *m = msg_of(r);
+	size_t i;
+
+	for (i = 0; i < m->njobs; i++)
+		if (m->jobs[i]->token == token)
+			return m->jobs[i];
+	return !m->njobs && m->token == token && !m->callback ? m : NULL;
+}
+
 static void
 take_cancel(struct worker *w, struct msg *m)
 {
 	uint64_t token = ((struct note *)m)->token;
+	struct run_msg *job = NULL;
 	struct run *r;
 
 	msg_free(m);
 	TAILQ_FOREACH(r, &w->runs, entry)
-		if (msg_of(r)->token == token && !msg_of(r)->callback)
+		if ((job = job_in(r, token)))
 			break;
 	if (!r || r->cancelled)
+		return;
+	if (job->batch && !cancel_one(w, msg_of(r), &job->run))
 		return;
 	r->cancelled = true;
 	if (!r->begun) {

@@ -158,8 +158,9 @@ static const struct bh_backend_ops be_ops = {
 	.callback_done = be_callback_done,
 };
 
+/* more: of a batch whose slot is taken already. */
 static struct fake_job *
-be_claim(struct fake *be, struct bh_reserve *r)
+be_claim(struct fake *be, struct bh_reserve *r, bool more)
 {
 	struct fake_job *j;
 
@@ -167,9 +168,9 @@ be_claim(struct fake *be, struct bh_reserve *r)
 		if (strlen(j->queue) == r->queues[0].len && memcmp(j->queue,
 		    r->queues[0].data, r->queues[0].len) == 0)
 			break;
-	if (!j || (r->budget && *r->budget == 0))
+	if (!j || (!more && r->budget && *r->budget == 0))
 		return NULL;
-	if (r->budget)
+	if (!more && r->budget)
 		--*r->budget;
 	STAILQ_REMOVE(&be->jobs, j, fake_job, entry);
 	return j;
@@ -192,10 +193,13 @@ be_serve(struct fake *be, struct bh_req **at)
 	struct bh_job jobs[64] = {0};
 	size_t i, n = 0;
 
-	while (n < r->count && n < nitems(mine) && (mine[n] = be_claim(be, r)))
+	while (n < (be->batch ? be->batch : r->count) && n < nitems(mine) &&
+	    (mine[n] = be_claim(be, r, be->batch && n > 0)))
 		n++;
 	if (n == 0)
 		return false;
+	if (be->batch)
+		be->last_batch++;
 	*at = r->req.priv.next;
 	for (i = 0; i < n; i++)
 		jobs[i] = (struct bh_job){.id = mine[i]->id,
@@ -204,6 +208,7 @@ be_serve(struct fake *be, struct bh_req **at)
 		    .attempt = mine[i]->attempt, .attempts = 5,
 		    .priority = 5, .timeout_ms = mine[i]->timeout_ms,
 		    .token = (uint64_t)mine[i]->id + 1000,
+		    .batch = be->batch ? be->last_batch : 0,
 		    .created_at = 1, .run_at = 2, .started_at = 3};
 	r->jobs = jobs;
 	r->njobs = n;

@@ -50,6 +50,8 @@ struct fake {
 	char keys[8][100];		/* that were SET */
 	size_t nkeys;
 	bool stale;			/* job_extend is refused */
+	uint32_t batch;			/* so many waiting jobs together */
+	uint32_t last_batch;
 };
 
 struct poolfix {

@@ -155,11 +155,71 @@ test_unknown_option_is_named(void **state)
 	assert_refused("'x'", "unknown option '1'");
 }
 
+static int
+read_table(const char *text, struct script_opts *ret, struct buf *e)
+{
+	lua_State *L = luaL_newstate();
+	int rc;
+
+	assert_non_null(L);
+	assert_int_equal(luaL_dostring(L, text), LUA_OK);
+	rc = script_opts_read(L, lua_gettop(L), ret, e);
+	lua_close(L);
+	return rc;
+}
+
+static void
+test_batch_is_read(void **state)
+{
+	struct buf e = BUF_INIT;
+	struct script_opts o;
+
+	(void)state;
+	assert_int_equal(read_table("return { queue = 'q', perform_batch = "
+	    "function() end, batch = {} }", &o, &e), 0);
+	assert_true(o.performs);
+	assert_int_equal(o.opts.batch_max, 50);
+	assert_int_equal(o.opts.batch_window_ms, -1);
+	assert_int_equal(o.opts.batch_quiet_ms, -1);
+	assert_int_equal(read_table("return { queue = 'q', perform_batch = "
+	    "function() end, batch = { max = 7, window = '3s', quiet = "
+	    "'500ms' } }", &o, &e), 0);
+	assert_int_equal(o.opts.batch_max, 7);
+	assert_int_equal(o.opts.batch_window_ms, 3000);
+	assert_int_equal(o.opts.batch_quiet_ms, 500);
+	assert_int_equal(read_fields("", &o, &e), 0);
+	assert_int_equal(o.opts.batch_max, -1);
+	buf_done(&e);
+}
+
+static void
+test_batch_and_its_function_belong_together(void **state)
+{
+	struct buf e = BUF_INIT;
+	struct script_opts o;
+
+	(void)state;
+	assert_refused("perform_batch = function() end, batch = {}",
+	    "options 'perform' and 'perform_batch': expected one of them, "
+	    "got both");
+	assert_refused("batch = {}", "option 'perform_batch' is missing: with "
+	    "option 'batch' it handles the jobs instead of 'perform'");
+	assert_refused("batch = { max = 0 }", "option 'batch.max': expected "
+	    "an integer from 1 to 1000, got 0");
+	assert_refused("batch = { window = 'soon' }", "option 'batch.window': "
+	    "expected a duration such as \"30s\", or seconds, got \"soon\"");
+	assert_int_equal(read_table("return { queue = 'q', perform_batch = "
+	    "function() end }", &o, &e), -1);
+	assert_string_equal(buf_str(&e), "option 'batch' is missing: "
+	    "perform_batch needs it, as in batch = { max = 50, window = "
+	    "\"2s\" }");
+	buf_done(&e);
+}
+
 static void
 test_later_options_are_refused_clearly(void **state)
 {
-	static const char *const later[] = {"batch", "perform_batch",
-	    "schedule"};
+	static const char *const later[] = {"schedule"};
 	size_t i;
 
 	(void)state;
@@ -393,6 +453,8 @@ main(void)
 		T(test_wrong_type_names_field_value_and_expectation),
 		T(test_bounds_are_checked),
 		T(test_unknown_option_is_named),
+		T(test_batch_is_read),
+		T(test_batch_and_its_function_belong_together),
 		T(test_later_options_are_refused_clearly),
 		T(test_hook_is_read),
 		T(test_hook_that_would_not_protect_is_refused),
