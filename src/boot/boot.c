@@ -311,6 +311,7 @@ stop(struct daemon *d)
 	if (d->env.be)
 		d->env.ops->close(d->env.be);
 	d->env.be = NULL;
+	reload_abort(d);
 	pool_free(&d->pool);
 	if (d->host)
 		host_close_doors(d->host);

@@ -80,6 +80,8 @@ int64_t turn_run(void *daemon);
 /* cmd_env.reload. */
 void reload_start(void *daemon, void (*done)(void *user, bool ok,
     const char *report), void *user);
+/* Answers everybody who waits for a reload: it will not end. */
+void reload_abort(struct daemon *d);
 void reload_done(struct daemon *d);
 
 /* --- service.c --- */

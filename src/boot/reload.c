@@ -114,6 +114,17 @@ reload_start(void *arg, void (*done)(void *user, bool ok,
 }
 
 void
+reload_abort(struct daemon *d)
+{
+	size_t n = d->nwaiters + d->nnext;
+
+	d->nwaiters = d->nnext = 0;
+	for (size_t i = 0; i < n; i++)
+		d->waiters[i].done(d->waiters[i].user, false,
+		    "the daemon ends\n");
+}
+
+void
 reload_done(struct daemon *d)
 {
 	conf_free(&d->old_conf);
