@@ -120,6 +120,12 @@ figures(void *arg, struct reply *r)
 	r->ops->integer(r, (int64_t)pool_running(d->pool));
 }
 
+static void
+script_figures(void *arg, struct script_figures *ret)
+{
+	pool_figures(((struct daemon *)arg)->pool, ret);
+}
+
 /* --- signals --- */
 
 static void
@@ -276,6 +282,7 @@ start(struct daemon *d, struct err *e)
 	d->env.script_at = script_at;
 	d->env.hook = hook;
 	d->env.figures = figures;
+	d->env.script_figures = script_figures;
 	d->loop = loop_new();
 	if (open_plugins(d, e) < 0 || open_tokens(d, e) < 0)
 		return -1;
@@ -285,6 +292,8 @@ start(struct daemon *d, struct err *e)
 		return -1;
 	d->env.ops->listen(d->env.be, &daemon_events, d);
 	pool_listen(d->pool);
+	if (host_start(d->host, e) < 0)
+		return -1;
 	loop_on_turn(d->loop, turn_wake, turn_run, d);
 	loop_on_signal(d->loop, SIGHUP, on_hangup, d);
 	loop_on_signal(d->loop, SIGTERM, on_terminate, d);

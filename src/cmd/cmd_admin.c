@@ -231,6 +231,12 @@ bellhop_reload(struct cmd_call *call)
 }
 
 static const struct cmd_sub bellhop_subs[] = {
+	{"EVENTS", -2, ROLE_READER, bellhop_events, "[queue-pattern]",
+	    "Shows what happens to jobs, a line of JSON for each event."},
+	{"HEALTH", 2, ROLE_READER, bellhop_health, "",
+	    "Tells whether the daemon lives and is ready, and why not."},
+	{"METRICS", 2, ROLE_READER, bellhop_metrics, "",
+	    "Shows all figures in Prometheus' text format."},
 	{"RELOAD", 2, ROLE_ADMIN, bellhop_reload, "",
 	    "Reads the configuration and the scripts again, and reports."},
 	{"SCRIPTS", 2, ROLE_OPERATOR, bellhop_scripts, "",

@@ -192,6 +192,9 @@ cmd_quit(struct cmd_call *call)
 static void
 monitor_off(struct cmd_call *call)
 {
+	if (call->env->watch)
+		(void)call->env->watch(call->env->front, call->who, NULL,
+		    &(struct err){0});
 	if (!call->who->monitor)
 		return;
 	call->who->monitor = false;
@@ -206,6 +209,26 @@ cmd_reset(struct cmd_call *call)
 	call->reply->proto = call->who->proto;
 	call->reply->ops->simple(call->reply, "RESET");
 	cmd_done(call);
+}
+
+/* As MONITOR: the lines come from now on, whatever else is asked. */
+void
+bellhop_events(struct cmd_call *call)
+{
+	static const struct bh_bytes all = {"*", 1};
+	struct cmd_env *env = call->env;
+	struct err e;
+
+	if (call->argc > 3)
+		cmd_error(call, BH_E_ERR, "syntax error");
+	else if (!env->watch)
+		cmd_error(call, BH_E_ERR, "there is no connection to show"
+		    " events on");
+	else if (env->watch(env->front, call->who, call->argc == 3 ?
+	    &call->argv[2] : &all, &e) < 0)
+		cmd_fail(call, &e);
+	else
+		cmd_ok(call);
 }
 
 void

@@ -11,6 +11,7 @@
 #include "cmd/args.h"
 #include "cmd/env.h"
 #include "cmd/op.h"
+#include "cmd/proc.h"
 #include "cmd/rows.h"
 #include "cmd/session.h"
 #include "cmd/version.h"
@@ -61,17 +62,12 @@ info_memory(struct info *in)
 {
 	struct mallinfo2 m = mallinfo2();
 	struct bh_health h = {0};
-	long pages = 0;
-	FILE *f = fopen("/proc/self/statm", "re");
+	struct proc_figures p;
 
-	if (f) {
-		if (fscanf(f, "%*s %ld", &pages) != 1)
-			pages = 0;
-		fclose(f);
-	}
+	proc_figures(&p);
 	in->call->env->ops->health(in->call->env->be, &h);
 	line(in, "used_memory", (int64_t)(m.uordblks + m.hblkhd));
-	line(in, "used_memory_rss", pages * sysconf(_SC_PAGESIZE));
+	line(in, "used_memory_rss", p.rss_bytes);
 	line(in, "jobs_memory_bytes", h.jobs_memory_bytes);
 	line(in, "keys_memory_bytes", h.keys_memory_bytes);
 	line(in, "cache_memory_bytes", h.cache_memory_bytes);

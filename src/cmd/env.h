@@ -23,6 +23,14 @@ struct script_info {
 	int64_t running;		/* handlers at work */
 };
 
+/* The script threads, for metrics and health. */
+struct script_figures {
+	int64_t threads;
+	int64_t running;		/* handlers at work */
+	int64_t slots;			/* handlers that may be */
+	int64_t busy_ms;		/* the slowest thread, at one thing */
+};
+
 struct bus;
 struct slowlog;
 
@@ -60,6 +68,7 @@ struct cmd_env {
 	    struct bh_why *ret);
 	/* The i-th script; false past the end. */
 	bool (*script_at)(void *arg, size_t i, struct script_info *ret);
+	void (*script_figures)(void *arg, struct script_figures *ret);
 	/* A webhook for the script that declares its name; NULL: no script
 	 * declares any. */
 	void (*hook)(void *arg, struct bh_hook *hook);
@@ -75,12 +84,19 @@ struct cmd_env {
 	/* Shows a call to the sessions that watch; called while monitors. */
 	void (*monitor)(void *front, const struct cmd_call *call);
 	size_t monitors;
+	/* The caller's connection shows news of jobs from now on; NULL: no
+	 * more of them. */
+	int (*watch)(void *front, struct session *who,
+	    const struct bh_bytes *pattern, struct err *e);
 	uint64_t last_session;		/* id of the newest session */
 
 	/* The plugins' side, set by the host. */
 	void *host;
 	bool (*caller_at)(void *host, size_t i, const struct session **ret);
 	size_t callers;			/* connections of plugins' doors */
+	void (*plugin_metrics)(void *host, const struct bh_metrics *m);
+	/* The i-th check: 1 well, 0 ill with a sentence, -1 past the end. */
+	int (*plugin_health)(void *host, size_t i, char text[BH_ERROR_TEXT]);
 	const struct lua_lib *lua_libs;	/* all there before scripts load */
 	size_t nlua_libs;
 

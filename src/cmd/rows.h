@@ -14,7 +14,10 @@ cmd_fn client_info;
 cmd_fn client_list;
 cmd_fn client_kill;
 
-/* BELLHOP TOKEN, in cmd_token.c. */
+/* Of BELLHOP, in files of their own. */
+cmd_fn bellhop_events;
+cmd_fn bellhop_health;
+cmd_fn bellhop_metrics;
 cmd_fn bellhop_token;
 
 /* A container command's own table; arity counts both names. */

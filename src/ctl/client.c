@@ -340,6 +340,19 @@ client_call(struct client *c, const struct bh_bytes *argv, size_t argc,
 	return 0;
 }
 
+int
+client_next(struct client *c, const struct resp_value **ret, struct err *e)
+{
+	drop_answer(c);
+	if (receive(c, e) != 0)
+		return -1;
+	if (c->answer.type == RESP_ERROR)
+		return err_set(e, BH_E_ERR, "%.*s", (int)c->answer.s.len,
+		    c->answer.s.data);
+	*ret = &c->answer;
+	return 0;
+}
+
 const char *
 client_error(const struct client *c)
 {

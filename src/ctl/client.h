@@ -30,7 +30,10 @@ void client_target_done(struct client_target *t);
 MUSTCHECK int client_open(struct client **ret,
     const struct client_target *target, struct err *e);
 void client_close(struct client **c);
-/* How long an answer may take from now on. */
+/* The next line of a stream (BELLHOP EVENTS), as client_call() answers. */
+MUSTCHECK int client_next(struct client *c, const struct resp_value **ret,
+    struct err *e);
+/* How long an answer may take from now on; 0: for ever. */
 void client_patience(struct client *c, int seconds);
 
 /* Asks. An error answer is -1, its word and text in e. *ret belongs to the

@@ -137,6 +137,8 @@ int ctl_token_add(struct ctl *ctl, int argc, char **argv);
 int ctl_token_list(struct ctl *ctl, int argc, char **argv);
 int ctl_token_remove(struct ctl *ctl, int argc, char **argv);
 int ctl_reload(struct ctl *ctl, int argc, char **argv);
+/* ctl_events.c */
+int ctl_events(struct ctl *ctl, int argc, char **argv);
 /* ctl_db.c, ctl_doctor.c */
 int ctl_backup(struct ctl *ctl, int argc, char **argv);
 int ctl_restore(struct ctl *ctl, int argc, char **argv);

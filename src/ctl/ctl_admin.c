@@ -17,6 +17,8 @@ struct survey {
 	char *scripts_dir;		/* the daemon's, else this machine's */
 	char *worst;			/* queue with the most failed jobs */
 	int64_t worst_failed;
+	bool ready;
+	char *ill;			/* why not, for people */
 };
 
 static void
@@ -25,6 +27,7 @@ survey_done(struct survey *s)
 	free(s->cause);
 	free(s->scripts_dir);
 	free(s->worst);
+	free(s->ill);
 }
 
 /* Only an admin may ask for it; others see what is configured here. */
@@ -107,6 +110,32 @@ survey_queues(struct ctl *ctl, struct survey *s)
 	return rc;
 }
 
+/* Whether it is ready, and every reason why not. A daemon that has just been
+ * replaced may not know the question. */
+static void
+survey_health(struct ctl *ctl, struct survey *s)
+{
+	const struct resp_value *v, *checks;
+	struct buf text = BUF_INIT;
+
+	s->ready = true;
+	ctl->quiet = true;
+	v = ctl_ask(ctl, "BELLHOP", "HEALTH", NULL);
+	ctl->quiet = false;
+	checks = value_get(v, "checks");
+	if (!checks)
+		return;
+	s->ready = value_int(v, "ready", 1);
+	for (size_t i = 0; i < checks->n; i++) {
+		if (value_int(&checks->items[i], "ok", 1))
+			continue;
+		if (buf_size(&text) > 0)
+			buf_adds(&text, "; ");
+		render_text(&text, value_bytes(&checks->items[i], "text"), 0);
+	}
+	s->ill = buf_take(&text);
+}
+
 /* The most pressing thing first. */
 static void
 advise(const struct survey *s, const struct resp_value *status,
@@ -115,6 +144,8 @@ advise(const struct survey *s, const struct resp_value *status,
 	if (!value_int(status, "accepting", 1)) {
 		buf_adds(out, "New work is refused: ");
 		render_text(out, value_bytes(status, "text"), 0);
+	} else if (!s->ready) {
+		buf_addf(out, "Not ready: %s", s->ill);
 	} else if (s->broken > 0) {
 		buf_addf(out, "%jd of %jd scripts cannot be loaded: %s",
 		    (intmax_t)s->broken, (intmax_t)s->scripts, s->cause);
@@ -138,7 +169,7 @@ advise(const struct survey *s, const struct resp_value *status,
 /* The daemon's own map, with the sentence in front. */
 static void
 print_status(struct ctl *ctl, const struct resp_value *v,
-    const char *sentence)
+    const char *sentence, bool ready)
 {
 	struct buf out = BUF_INIT;
 	struct json j;
@@ -152,6 +183,8 @@ print_status(struct ctl *ctl, const struct resp_value *v,
 	json_object(&j);
 	json_key(&j, "summary");
 	json_str(&j, sentence);
+	json_key(&j, "ready");
+	json_bool(&j, ready);
 	for (size_t i = 0; v->type == RESP_MAP && i < v->n; i++) {
 		const struct bh_bytes k = v->items[2 * i].s;
 
@@ -177,13 +210,15 @@ ctl_status(struct ctl *ctl, int argc, char **argv)
 	/* While commits fail, answers about queues wait for the disk. */
 	v = ctl_ask(ctl, "BELLHOP", "STATUS", NULL);
 	working = v && value_int(v, "accepting", 1);
+	if (v)
+		survey_health(ctl, &s);
 	if (v && survey_scripts(ctl, &s) == 0 &&
 	    (!working || survey_queues(ctl, &s) == 0)) {
 		survey_places(ctl, &s);
 		v = ctl_ask(ctl, "BELLHOP", "STATUS", NULL);
 		if (v) {
 			advise(&s, v, &sentence);
-			print_status(ctl, v, buf_str(&sentence));
+			print_status(ctl, v, buf_str(&sentence), s.ready);
 			status = CTL_OK;
 		}
 	}

@@ -11,6 +11,7 @@
 #include "base/die.h"
 #include "base/xalloc.h"
 #include "cmd/session.h"
+#include "front/feed.h"
 #include "front/host_impl.h"
 #include "front/json_sink.h"
 
@@ -233,6 +234,33 @@ caller_flush(struct plugin_host *h)
 	return any;
 }
 
+/* --- news; what a plugin holds is a struct feed --- */
+
+static struct bh_subscription *
+api_subscribe(struct bh_caller *c, enum bh_feed feed, const char *pattern,
+    uint64_t after, bh_news_fn *fn, void *arg, int *code,
+    char err[BH_ERROR_TEXT])
+{
+	struct bh_bytes p = {pattern, strlen(pattern)};
+	struct err e = ERR_INIT;
+	struct feed *f = feed_open(c->host->env, &c->session, feed, p, after,
+	    fn, arg, &e);
+
+	if (!f) {
+		*code = e.code;
+		snprintf(err, BH_ERROR_TEXT, "%s", e.text);
+	}
+	return (struct bh_subscription *)f;
+}
+
+static void
+api_unsubscribe(struct bh_subscription *s)
+{
+	struct feed *f = (struct feed *)s;
+
+	feed_close(&f);
+}
+
 /* --- life --- */
 
 void
@@ -246,6 +274,8 @@ caller_init(struct plugin_host *h)
 	h->api.run = api_run;
 	h->api.cancel = api_cancel;
 	h->api.hook = api_hook;
+	h->api.subscribe = api_subscribe;
+	h->api.unsubscribe = api_unsubscribe;
 	h->env->caller_at = caller_at;
 }
 

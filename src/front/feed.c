@@ -1,21 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * News for plugins: subscriptions to the bus, as far as their caller may see
- * it. What a plugin holds as a struct bh_subscription is a struct feed.
- */
-#include <stdio.h>
+#include "front/feed.h"
+
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/str.h"
 #include "base/xalloc.h"
 #include "cmd/bus.h"
 #include "cmd/session.h"
-#include "front/host_impl.h"
 
 struct feed {
 	struct bh_subscription *sub;
-	struct bh_caller *caller;
+	const struct session *who;
 	enum bh_feed feed;
 	bh_news_fn *fn;
 	void *arg;
@@ -35,16 +30,14 @@ on_news(void *arg, const struct bh_news *news)
 	struct feed *f = arg;
 
 	if (f->feed == BH_FEED_JOBS && !is_gap(news) &&
-	    !session_may(&f->caller->session, news->topic))
+	    !session_may(f->who, news->topic))
 		return;
 	f->fn(f->arg, news);
 }
 
 static int
-refuse(const struct bh_caller *c, struct err *e)
+check_role(const struct session *s, struct err *e)
 {
-	const struct session *s = &c->session;
-
 	if (s->role == ROLE_NONE)
 		return err_set(e, BH_E_NOAUTH, "Authentication required.");
 	if (!role_allows(s->role, ROLE_READER))
@@ -54,39 +47,33 @@ refuse(const struct bh_caller *c, struct err *e)
 	return 0;
 }
 
-static struct bh_subscription *
-api_subscribe(struct bh_caller *c, enum bh_feed feed, const char *pattern,
-    uint64_t after, bh_news_fn *fn, void *arg, int *code,
-    char err[BH_ERROR_TEXT])
+struct feed *
+feed_open(struct cmd_env *env, const struct session *who, enum bh_feed feed,
+    struct bh_bytes pattern, uint64_t after, bh_news_fn *fn, void *arg,
+    struct err *e)
 {
-	struct bh_bytes p = {pattern, strlen(pattern)};
-	struct feed *f = xcalloc(1, sizeof(*f));
-	struct err e = ERR_INIT;
+	struct feed *f;
 
-	*f = (struct feed){.caller = c, .feed = feed, .fn = fn, .arg = arg};
-	if (refuse(c, &e) == 0)
-		f->sub = bus_subscribe(c->host->env->bus, feed, p, after,
-		    on_news, f, &e);
-	if (f->sub)
-		return (struct bh_subscription *)f;
-	*code = e.code;
-	snprintf(err, BH_ERROR_TEXT, "%s", e.text);
-	free(f);
-	return NULL;
-}
-
-static void
-api_unsubscribe(struct bh_subscription *s)
-{
-	struct feed *f = (struct feed *)s;
-
-	bus_unsubscribe(f->sub);
-	free(f);
+	if (check_role(who, e) < 0)
+		return NULL;
+	f = xcalloc(1, sizeof(*f));
+	*f = (struct feed){.who = who, .feed = feed, .fn = fn, .arg = arg};
+	f->sub = bus_subscribe(env->bus, feed, pattern, after, on_news, f, e);
+	if (!f->sub) {
+		free(f);
+		f = NULL;
+	}
+	return f;
 }
 
 void
-feed_init(struct plugin_host *h)
+feed_close(struct feed **fp)
 {
-	h->api.subscribe = api_subscribe;
-	h->api.unsubscribe = api_unsubscribe;
+	struct feed *f = *fp;
+
+	if (!f)
+		return;
+	*fp = NULL;
+	bus_unsubscribe(f->sub);
+	free(f);
 }

@@ -120,6 +120,19 @@ monitor(void *front, const struct cmd_call *call)
 	buf_done(&b);
 }
 
+static int
+watch(void *front, struct session *who, const struct bh_bytes *pattern,
+    struct err *e)
+{
+	struct front *f = front;
+
+	for (size_t i = 0; i < f->door.nclients; i++)
+		if (client_session(f->door.clients[i]) == who)
+			return client_watch(f->door.clients[i], pattern, e);
+	return err_set(e, BH_E_ERR, "BELLHOP EVENTS needs a connection of its"
+	    " own over RESP");
+}
+
 int
 front_new(struct front **ret, struct loop *l, struct cmd_env *env,
     struct err *e)
@@ -136,6 +149,7 @@ front_new(struct front **ret, struct loop *l, struct cmd_env *env,
 	env->client_at = client_at;
 	env->client_kill = kill_client;
 	env->monitor = monitor;
+	env->watch = watch;
 	if (bind_all(&f->bind, "listen.resp", "resp", env->conf->listen_resp,
 	    env->tokens, &config, e) < 0) {
 		front_free(&f);
@@ -179,6 +193,7 @@ front_free(struct front **fp)
 	env->client_at = NULL;
 	env->client_kill = NULL;
 	env->monitor = NULL;
+	env->watch = NULL;
 	free(f);
 }
 

@@ -230,6 +230,35 @@ host_address(const struct plugin_host *h, size_t i)
 	return NULL;
 }
 
+/* --- news, metrics, health --- */
+
+void
+host_job(struct plugin_host *h, const struct bh_job_event *ev)
+{
+	for (size_t i = 0; i < h->sinks.n; i++)
+		h->sinks.all[i].sink(h->sinks.all[i].arg, ev);
+}
+
+static void
+plugin_metrics(void *host, const struct bh_metrics *m)
+{
+	struct plugin_host *h = host;
+
+	for (size_t i = 0; i < h->metrics.n; i++)
+		h->metrics.all[i].metrics(h->metrics.all[i].arg, m);
+}
+
+static int
+plugin_health(void *host, size_t i, char text[BH_ERROR_TEXT])
+{
+	struct plugin_host *h = host;
+
+	if (i >= h->healths.n)
+		return -1;
+	*text = '\0';
+	return h->healths.all[i].health(h->healths.all[i].arg, text);
+}
+
 /* --- life --- */
 
 struct plugin_host *
@@ -251,8 +280,9 @@ host_new(struct loop *l, struct cmd_env *env)
 	    .add_health = api_add_health, .add_sink = api_add_sink,
 	    .listen = api_listen};
 	caller_init(h);
-	feed_init(h);
 	env->host = h;
+	env->plugin_metrics = plugin_metrics;
+	env->plugin_health = plugin_health;
 	return h;
 }
 
@@ -272,6 +302,8 @@ host_free(struct plugin_host **hp)
 	*hp = NULL;
 	caller_done(h);
 	h->env->host = NULL;
+	h->env->plugin_metrics = NULL;
+	h->env->plugin_health = NULL;
 	h->env->lua_libs = NULL;
 	h->env->nlua_libs = 0;
 	free(h->doors.all);
@@ -387,29 +419,4 @@ host_close_doors(struct plugin_host *h)
 		h->doors.all[h->started].door->close(
 		    h->doors.all[h->started].arg);
 	}
-}
-
-/* --- news, metrics, health --- */
-
-void
-host_job(struct plugin_host *h, const struct bh_job_event *ev)
-{
-	for (size_t i = 0; i < h->sinks.n; i++)
-		h->sinks.all[i].sink(h->sinks.all[i].arg, ev);
-}
-
-void
-host_metrics(struct plugin_host *h, const struct bh_metrics *m)
-{
-	for (size_t i = 0; i < h->metrics.n; i++)
-		h->metrics.all[i].metrics(h->metrics.all[i].arg, m);
-}
-
-int
-host_health(struct plugin_host *h, size_t i, char text[BH_ERROR_TEXT])
-{
-	if (i >= h->healths.n)
-		return -1;
-	*text = '\0';
-	return h->healths.all[i].health(h->healths.all[i].arg, text);
 }

@@ -49,13 +49,7 @@ void host_close_doors(struct plugin_host *h);
 /* The i-th address that a door listens on; NULL past the end. */
 const char *host_address(const struct plugin_host *h, size_t i);
 
-/* --- news, metrics, health --- */
-
-/* To the sinks. */
+/* News of a job, to the plugins' sinks. */
 void host_job(struct plugin_host *h, const struct bh_job_event *ev);
-/* What plugins measure. */
-void host_metrics(struct plugin_host *h, const struct bh_metrics *m);
-/* The i-th check: 1 well, 0 ill with a sentence in text, -1 past the end. */
-int host_health(struct plugin_host *h, size_t i, char text[BH_ERROR_TEXT]);
 
 #endif

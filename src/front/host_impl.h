@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The parts of struct plugin_host: host.c has the plugins and their doors,
- * caller.c who asks through them, feed.c what they are told. */
+ * caller.c who asks through them. */
 #ifndef FRONT_HOST_IMPL_H
 #define FRONT_HOST_IMPL_H
 
@@ -80,9 +80,5 @@ void caller_done(struct plugin_host *h);
 void caller_drain(struct plugin_host *h);
 /* Answers the hooks that nobody takes; true when there were any. */
 bool caller_flush(struct plugin_host *h);
-
-/* --- feed.c --- */
-
-void feed_init(struct plugin_host *h);
 
 #endif

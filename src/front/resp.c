@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "base/xalloc.h"
 #include "cmd/session.h"
+#include "front/feed.h"
 #include "front/resp_codec.h"
 #include "front/slot.h"
 
@@ -37,6 +38,7 @@ struct client {
 	bool stalled;			/* input is left, it could not run */
 	bool ready;			/* in door->ready */
 	bool eof;
+	struct feed *feed;		/* BELLHOP EVENTS, or NULL */
 	bool ending;			/* no further command: QUIT, garbage */
 	TAILQ_ENTRY(client) ready_entry;
 	TAILQ_ENTRY(client) gone_entry;
@@ -267,6 +269,7 @@ on_closed(void *user, const char *reason)
 	if (c->session.monitor)
 		door->env->monitors--;
 	c->session.monitor = false;
+	feed_close(&c->feed);
 	unwake(c);
 	door->clients[c->index] = door->clients[--door->nclients];
 	door->clients[c->index]->index = c->index;
@@ -366,4 +369,40 @@ client_tell(struct client *c, const struct buf *line)
 	call_done(&s->call);
 	if (c->line.held > (size_t)c->door->env->conf->max_output)
 		client_drop(c, "more than max_output bytes wait for it");
+}
+
+/* JSON has line ends between its words only, where a blank is as good. */
+static void
+on_news(void *arg, const struct bh_news *news)
+{
+	struct client *c = arg;
+	struct buf line = BUF_INIT;
+
+	buf_addc(&line, '+');
+	for (size_t i = 0; i < news->json.len; i++) {
+		char ch = news->json.data[i];
+
+		buf_addc(&line, ch == '\n' || ch == '\r' ? ' ' : ch);
+	}
+	buf_adds(&line, "\r\n");
+	client_tell(c, &line);
+	buf_done(&line);
+}
+
+int
+client_watch(struct client *c, const struct bh_bytes *pattern, struct err *e)
+{
+	struct feed *f;
+
+	if (!pattern) {
+		feed_close(&c->feed);
+		return 0;
+	}
+	f = feed_open(c->door->env, &c->session, BH_FEED_JOBS, *pattern, 0,
+	    on_news, c, e);
+	if (!f)
+		return -1;
+	feed_close(&c->feed);
+	c->feed = f;
+	return 0;
 }

@@ -49,6 +49,10 @@ void client_drop(struct client *c, const char *reason);
 void client_drain(struct client *c);
 /* Closes the connection when it has nothing to wait for any more. */
 void client_settle(struct client *c);
+/* Shows news of the jobs of queues that match from now on, a line each; NULL:
+ * no more. */
+MUSTCHECK int client_watch(struct client *c, const struct bh_bytes *pattern,
+    struct err *e);
 /* A line for MONITOR; takes its turn behind the answers under way. */
 void client_tell(struct client *c, const struct buf *line);
 

@@ -238,6 +238,14 @@ pool_busy_ms(const struct pool *p)
 }
 
 void
+pool_figures(const struct pool *p, struct script_figures *ret)
+{
+	*ret = (struct script_figures){.threads = p->nthreads,
+	    .running = (int64_t)p->nrunning, .slots = p->slots_total,
+	    .busy_ms = pool_busy_ms(p)};
+}
+
+void
 pool_drain(struct pool *p)
 {
 	p->draining = true;

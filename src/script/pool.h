@@ -64,6 +64,7 @@ void pool_hook(struct pool *p, struct bh_hook *hook);
 /* no_handler, broken or concurrency; false when none of them holds. */
 bool pool_gate(const struct pool *p, struct bh_bytes queue,
     struct bh_why *ret);
+void pool_figures(const struct pool *p, struct script_figures *ret);
 bool pool_script_at(const struct pool *p, size_t i, struct script_info *ret);
 
 /* For backend->listen(). */

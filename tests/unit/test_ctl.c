@@ -447,9 +447,21 @@ status_says_what_to_do(void **state)
 		    "$4\r\ntext\r\n$4\r\nfull\r\n"},
 		{NULL, NULL},
 	};
+	static const struct line ill[] = {
+		{"BELLHOP HEALTH", "%2\r\n$5\r\nready\r\n#f\r\n"
+		    "$6\r\nchecks\r\n*3\r\n%1\r\n$2\r\nok\r\n#t\r\n"
+		    "%2\r\n$2\r\nok\r\n#f\r\n$4\r\ntext\r\n$4\r\nsick"
+		    "\r\n%2\r\n$2\r\nok\r\n#f\r\n$4\r\ntext\r\n$3\r\n"
+		    "old\r\n"},
+		{"BELLHOP SCRIPTS", "*0\r\n"}, {"QUEUE.LIST", "*0\r\n"},
+		{"BELLHOP STATUS", "%0\r\n"}, {NULL, NULL},
+	};
 	int status;
 
 	(void)state;
+	ask(ill, "status", &status);
+	assert_int_equal(status, 0);
+	assert_ptr_equal(strstr(out_text, "Not ready: sick; old\n"), out_text);
 	ask(refusing, "status", &status);
 	assert_int_equal(status, 0);
 	assert_ptr_equal(strstr(out_text, "New work is refused: full\n"),
@@ -461,6 +473,7 @@ status_says_what_to_do(void **state)
 	assert_non_null(strstr(out_text, "db_bytes   1.5 MiB\n"));
 	ask(empty, "status --json", &status);
 	assert_non_null(strstr(out_text, "{\"summary\":\"No script"));
+	assert_non_null(strstr(out_text, "\"ready\":true"));
 	assert_non_null(strstr(out_text, "\"db_bytes\":1572864}\n"));
 	ask(broken, "status", &status);
 	assert_non_null(strstr(out_text, "1 of 1 scripts cannot be loaded: "
