@@ -386,8 +386,8 @@ struct bh_schedule {
 	size_t nticks;
 };
 
-/* schedule_put: makes the row or replaces it; a row that stays the same keeps
- * its ticks and its next time. */
+/* schedule_put: makes the row or replaces it; one whose times stay the same
+ * keeps its ticks and its next time. CONFLICT when its owner is another. */
 struct bh_schedule_put {
 	struct bh_req req;
 	struct bh_schedule schedule;
@@ -405,6 +405,8 @@ struct bh_schedule_list {
 struct bh_schedule_remove {
 	struct bh_req req;
 	struct bh_bytes name;
+	struct bh_bytes owner;		/* who asks: a script's file, or empty;
+					   CONFLICT when it is another's */
 };
 
 /* An answer of the keyspace. */

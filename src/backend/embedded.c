@@ -53,7 +53,8 @@ embedded_open(void **ret, const struct embedded_config *c, struct err *e)
 	    .wake = c->wake, .wake_arg = c->wake_arg,
 	    .recovering = c->recovering, .release = engine_release, .vfs = c->vfs};
 	struct engine_config ec = {.qopts = c->qopts,
-	    .payload_cache = c->payload_cache, .max_queues = c->max_queues};
+	    .payload_cache = c->payload_cache, .max_queues = c->max_queues,
+	    .max_schedules = c->max_schedules};
 
 	if (journal_open(&b->journal, &jc, e) < 0) {
 		free(b);
@@ -87,12 +88,12 @@ embedded_open(void **ret, const struct embedded_config *c, struct err *e)
 
 void
 embedded_set_limits(void *be, int64_t payload_cache, int64_t max_disk,
-    int64_t max_queues)
+    int64_t max_queues, int64_t max_schedules)
 {
 	struct embedded *b = be;
 
 	b->max_disk = max_disk;
-	engine_set_limits(b->engine, payload_cache, max_queues);
+	engine_set_limits(b->engine, payload_cache, max_queues, max_schedules);
 }
 
 /* No limit said: none that a small test would meet. */
@@ -380,6 +381,9 @@ VERB(list, bh_list)
 VERB(alter, bh_alter)
 VERB(stats, bh_stats)
 VERB(queue_alter, bh_queue_alter)
+VERB(schedule_put, bh_schedule_put)
+VERB(schedule_list, bh_schedule_list)
+VERB(schedule_remove, bh_schedule_remove)
 #undef VERB
 
 static void
@@ -479,6 +483,9 @@ const struct bh_backend_ops embedded_ops = {
 	.throttle = verb_throttle,
 	.publish = verb_publish,
 	.subscribe = verb_subscribe,
+	.schedule_put = verb_schedule_put,
+	.schedule_list = verb_schedule_list,
+	.schedule_remove = verb_schedule_remove,
 	.cancel = verb_cancel,
 	.listen = verb_listen,
 	.callback_done = verb_callback_done,

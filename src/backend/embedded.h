@@ -19,6 +19,7 @@ struct embedded_config {
 	int64_t limiter_bytes;		/* of all rate limiters */
 	/* A clock for rate limiters; NULL: the turn's time, for tests. */
 	int64_t (*mono_us)(void);
+	int64_t max_schedules;
 	/* Wakes the main loop: called on the journal's threads. */
 	void (*wake)(void *arg);
 	void *wake_arg;
@@ -32,7 +33,7 @@ MUSTCHECK int embedded_open(void **ret, const struct embedded_config *c,
     struct err *e);
 /* Limits that a reload may change. */
 void embedded_set_limits(void *be, int64_t payload_cache, int64_t max_disk,
-    int64_t max_queues);
+    int64_t max_queues, int64_t max_schedules);
 void embedded_set_keys(void *be, const struct keys_limits *limits,
     int64_t limiter_bytes);
 

@@ -80,7 +80,8 @@ daemon_apply(struct daemon *d)
 		return;
 	if (d->env.ops == &embedded_ops) {
 		embedded_set_limits(d->env.be, d->conf->payload_cache,
-		    d->conf->max_disk, d->conf->max_queues);
+		    d->conf->max_disk, d->conf->max_queues,
+		    d->conf->max_schedules);
 		embedded_set_keys(d->env.be, &keys, d->conf->limits_memory);
 	}
 	d->env.ops->options_changed(d->env.be);
@@ -183,6 +184,7 @@ open_store(struct daemon *d, struct err *e)
 	    .keys = keys_limits_of(d->conf),
 	    .limiter_bytes = d->conf->limits_memory,
 	    .mono_us = clock_mono_us,
+	    .max_schedules = d->conf->max_schedules,
 	    .wake = wake,
 	    .wake_arg = d,
 	    .recovering = service_recovering};

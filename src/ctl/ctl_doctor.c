@@ -42,6 +42,12 @@ static const struct {
 	    "AND (unique_until IS NULL OR unique_until > "
 	    "CAST(strftime('%s', 'now') AS INTEGER) * 1000) "
 	    "GROUP BY queue, unique_key HAVING count(*) > 1)"},
+	{"every schedule has its state and every tick its schedule",
+	    "schedules without a state, or ticks without a schedule",
+	    "SELECT (SELECT count(*) FROM schedule LEFT JOIN schedule_state "
+	    "USING (id) WHERE after_at IS NULL) + (SELECT count(*) FROM tick "
+	    "LEFT JOIN schedule ON schedule.id = tick.schedule "
+	    "WHERE schedule.id IS NULL)", 2},
 	{"no id is given twice", "ids that would be given again",
 	    "SELECT count(*) FROM job WHERE id >= "
 	    "(SELECT next_id FROM meta)"},

@@ -29,7 +29,8 @@ engine_new(const struct engine_config *config)
 
 	e->journal = config->journal;
 	e->qopts = config->qopts;
-	engine_set_limits(e, config->payload_cache, config->max_queues);
+	engine_set_limits(e, config->payload_cache, config->max_queues,
+	    config->max_schedules);
 	rng_bytes(e->hash_key, sizeof(e->hash_key));
 	slab_init(&e->jobs, sizeof(struct job));
 	slab_init(&e->exts, sizeof(struct ext));
@@ -45,6 +46,8 @@ engine_new(const struct engine_config *config)
 	TAILQ_INIT(&e->getters);
 	TAILQ_INIT(&e->bulks);
 	TAILQ_INIT(&e->lru);
+	TAILQ_INIT(&e->schedules);
+	TAILQ_INIT(&e->zones);
 	TAILQ_INIT(&e->owed);
 	TAILQ_INIT(&e->told);
 	STAILQ_INIT(&e->news);
@@ -52,16 +55,18 @@ engine_new(const struct engine_config *config)
 	e->done_tail = &e->done_head;
 	e->next_id = e->written_next_id = 1;
 	e->next_callback = 1;
+	e->next_schedule = 1;
 	e->cold_lsn = JREAD_NOW;
 	return e;
 }
 
 void
 engine_set_limits(struct engine *e, int64_t payload_cache,
-    int64_t max_queues)
+    int64_t max_queues, int64_t max_schedules)
 {
 	e->cache_limit = (size_t)payload_cache;
 	e->max_queues = max_queues;
+	e->max_schedules = max_schedules;
 }
 
 void
@@ -72,6 +77,7 @@ engine_stop(struct engine *e)
 	struct bulk *b, *next;
 
 	e->stopping = true;
+	schedule_stop(e);
 	while ((w = TAILQ_FIRST(&e->waiters)))
 		waiter_cancel(e, w);
 	while ((g = TAILQ_FIRST(&e->getters)))
@@ -129,6 +135,7 @@ engine_free(struct engine **ep)
 		queue_free(e, q);
 	callback_free_all(e);
 	event_free_all(e);
+	schedule_free_all(e);
 	map_done(&e->by_id);
 	map_done(&e->by_unique);
 	map_done(&e->by_group);
@@ -174,6 +181,7 @@ engine_options_changed(struct engine *e)
 	struct queue *q;
 	struct group *g;
 
+	schedule_reload_zones(e);
 	TAILQ_FOREACH(q, &e->queues, all) {
 		qopts_resolve(e->qopts, q->name, &q->opts);
 		batch_configure(e, q);
@@ -190,6 +198,7 @@ engine_drain(struct engine *e)
 	struct queue *q;
 
 	e->draining = true;
+	schedule_stop(e);
 	TAILQ_FOREACH(q, &e->queues, all)
 		queue_refresh(e, q);
 }
@@ -294,6 +303,9 @@ due(struct engine *e, struct heap_item *t)
 	case NODE_GATHER:
 		batch_timer(e, container_of(t, struct gather, timer));
 		break;
+	case NODE_SCHEDULE:
+		schedule_due(e, container_of(t, struct schedule, timer));
+		break;
 	}
 }
 
@@ -303,6 +315,7 @@ engine_run_due(struct engine *e)
 	struct heap_item *t;
 	int left = DUE_PER_TURN;
 
+	schedule_look(e);
 	while (left > 0 && (t = heap_top(&e->wall)) &&
 	    t->at <= e->now.wall_ms) {
 		heap_remove(&e->wall, t);

@@ -26,6 +26,7 @@ struct engine_config {
 	struct qopts *qopts;
 	int64_t payload_cache;
 	int64_t max_queues;
+	int64_t max_schedules;
 };
 
 struct engine *engine_new(const struct engine_config *config);
@@ -40,7 +41,7 @@ void engine_time(struct engine *e, int64_t wall_ms, int64_t mono_ms);
 /* Reads everything back from the journal; time must be set. */
 MUSTCHECK int engine_load(struct engine *e, struct err *err);
 void engine_set_limits(struct engine *e, int64_t payload_cache,
-    int64_t max_queues);
+    int64_t max_queues, int64_t max_schedules);
 
 void engine_put(struct engine *e, struct bh_put *r);
 void engine_reserve(struct engine *e, struct bh_reserve *r);
@@ -51,6 +52,9 @@ void engine_list(struct engine *e, struct bh_list *r);
 void engine_alter(struct engine *e, struct bh_alter *r);
 void engine_stats(struct engine *e, struct bh_stats *r);
 void engine_queue_alter(struct engine *e, struct bh_queue_alter *r);
+void engine_schedule_put(struct engine *e, struct bh_schedule_put *r);
+void engine_schedule_list(struct engine *e, struct bh_schedule_list *r);
+void engine_schedule_remove(struct engine *e, struct bh_schedule_remove *r);
 void engine_cancel(struct engine *e, struct bh_req *req);
 
 void engine_listen(struct engine *e, const struct bh_events *ev, void *arg);

@@ -215,6 +215,23 @@ load_history(void *arg, int64_t id)
 		job_flag(j, JOB_HISTORY, true);
 }
 
+static void
+load_schedule(void *arg, int64_t id, const struct bh_schedule *row,
+    const struct jschedule_state *state)
+{
+	struct load *l = arg;
+
+	schedule_restore(l->engine, id, row, state);
+}
+
+static void
+load_tick(void *arg, int64_t schedule, int64_t n, const struct bh_tick *tick)
+{
+	struct load *l = arg;
+
+	schedule_restore_tick(l->engine, schedule, n, tick);
+}
+
 static const struct jvisitor visitor = {
 	.next_id = load_next_id,
 	.queue = load_queue,
@@ -223,6 +240,8 @@ static const struct jvisitor visitor = {
 	.body = load_body,
 	.callback = load_callback,
 	.history = load_history,
+	.schedule = load_schedule,
+	.tick = load_tick,
 };
 
 static int
@@ -354,6 +373,7 @@ engine_load(struct engine *e, struct err *err)
 			enter_ended(e, l.ended[i].job);
 		free_handlers(e);
 		e->now = real;
+		schedule_enter_all(e);
 	}
 	free(l.live);
 	free(l.ended);

@@ -201,6 +201,8 @@ void getters_drop(struct engine *e, int64_t id);
 struct job *put_job(struct engine *e, struct queue *q,
     const struct bh_job_opts *o, struct bh_bytes payload,
     struct bh_bytes origin);
+/* What job_put does, but for the answer: 0, or -1 and nothing is changed. */
+MUSTCHECK int put_now(struct engine *e, struct bh_put *r, struct err *err);
 /* Its jobs, that are not on the disk, have never been; false when one of them
  * has been claimed already. */
 bool put_take_back(struct engine *e, const struct bh_put *r);
@@ -283,6 +285,36 @@ void alter_remove_now(struct engine *e, struct job *j);
 
 void bulk_run(struct engine *e);
 void bulk_end(struct engine *e, struct bulk *b);
+
+/* --- schedule.c --- */
+
+/* From the disk; schedule_enter_all() comes when all is known. */
+void schedule_restore(struct engine *e, int64_t id,
+    const struct bh_schedule *row, const struct jschedule_state *state);
+void schedule_restore_tick(struct engine *e, int64_t id, int64_t n,
+    const struct bh_tick *tick);
+void schedule_free_all(struct engine *e);
+
+/* --- tick.c --- */
+
+void schedule_enter_all(struct engine *e);
+/* Its timer rang. */
+void schedule_due(struct engine *e, struct schedule *s);
+/* Before what is due is done: the wall clock may have jumped, and now and
+ * then a zone's file has changed. */
+void schedule_look(struct engine *e);
+void schedule_reload_zones(struct engine *e);
+/* No tick any more; what is missed is found at the next start. */
+void schedule_stop(struct engine *e);
+/* A new one begins now. */
+void schedule_begin(struct engine *e, struct schedule *s);
+/* Its timer follows what it is to do next. */
+void schedule_arm(struct engine *e, struct schedule *s);
+void schedule_unarm(struct engine *e, struct schedule *s);
+/* The wall time of the next tick, 0 never. */
+int64_t schedule_next(const struct engine *e, const struct schedule *s);
+struct jschedule_state schedule_state(const struct engine *e,
+    const struct schedule *s);
 
 static inline struct bh_bytes
 bytes_of(const char *s)

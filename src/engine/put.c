@@ -241,10 +241,9 @@ put_take_back(struct engine *e, const struct bh_put *r)
 	return true;
 }
 
-void
-engine_put(struct engine *e, struct bh_put *r)
+int
+put_now(struct engine *e, struct bh_put *r, struct err *err)
 {
-	struct err err = ERR_INIT;
 	struct queue *q = queue_find(e, r->queue);
 	struct job *j = NULL;
 	bool made = false;
@@ -252,16 +251,14 @@ engine_put(struct engine *e, struct bh_put *r)
 
 	r->duplicate = false;
 	if (e->refuse.code && !q) {
-		err = e->refuse;
-		goto refused;
+		*err = e->refuse;
+		return -1;
 	}
-	if (!q && !(q = queue_obtain(e, r->queue, &err)))
-		goto refused;
-	if (r->opts.unique.len && r->npayloads != 1) {
-		err_set(&err, BH_E_BADARG, "UNIQUE: one payload expected, "
-		    "got %zu", r->npayloads);
-		goto refused;
-	}
+	if (!q && !(q = queue_obtain(e, r->queue, err)))
+		return -1;
+	if (r->opts.unique.len && r->npayloads != 1)
+		return err_set(err, BH_E_BADARG, "UNIQUE: one payload "
+		    "expected, got %zu", r->npayloads);
 	if (r->opts.unique.len && !e->refuse.code)
 		j = duplicate(e, q, r, &made);
 	if (j) {
@@ -269,11 +266,10 @@ engine_put(struct engine *e, struct bh_put *r)
 		r->duplicate = !made;
 		r->state = job_state(j);
 		r->req.priv.kind = made ? ANSWER_PUT : ANSWER_DUPLICATE;
-		answer_ok(e, &r->req);
-		return;
+		return 0;
 	}
-	if (admit(e, q, r->npayloads, &err) < 0)
-		goto refused;
+	if (admit(e, q, r->npayloads, err) < 0)
+		return -1;
 	for (i = 0; i < r->npayloads; i++) {
 		j = put_job(e, q, &r->opts, r->payloads[i],
 		    (struct bh_bytes){0});
@@ -281,8 +277,16 @@ engine_put(struct engine *e, struct bh_put *r)
 	}
 	r->state = j ? job_state(j) : BH_WAITING;
 	r->req.priv.kind = ANSWER_PUT;
-	answer_ok(e, &r->req);
-	return;
-refused:
-	answer_error(e, &r->req, err.code, "%s", err.text);
+	return 0;
+}
+
+void
+engine_put(struct engine *e, struct bh_put *r)
+{
+	struct err err = ERR_INIT;
+
+	if (put_now(e, r, &err) < 0)
+		answer_error(e, &r->req, err.code, "%s", err.text);
+	else
+		answer_ok(e, &r->req);
 }

@@ -16,6 +16,7 @@
 #include <bsd/sys/queue.h>
 
 #include "base/clock.h"
+#include "base/cron.h"
 #include "conf/qopts.h"
 #include "ds/heap.h"
 #include "ds/hist.h"
@@ -25,7 +26,8 @@
 #include "plugin.h"
 
 enum node_kind {
-	NODE_JOB, NODE_GROUP, NODE_QUEUE, NODE_WAITER, NODE_GETTER, NODE_GATHER
+	NODE_JOB, NODE_GROUP, NODE_QUEUE, NODE_WAITER, NODE_GETTER, NODE_GATHER,
+	NODE_SCHEDULE
 };
 enum { PRIORITIES = 10, SLICE = 500 };
 
@@ -257,6 +259,34 @@ struct bulk {
 	TAILQ_ENTRY(bulk) all;
 };
 
+/* A time zone that schedules use. */
+struct zone {
+	TAILQ_ENTRY(zone) all;
+	size_t refs;
+	struct tz *tz;
+};
+
+/* due is on its own clock: wall for cron, mono for every. */
+struct schedule {
+	struct heap_item timer;
+	TAILQ_ENTRY(schedule) all;	/* by name */
+	int64_t id;
+	struct bh_schedule row;		/* strings in data */
+	struct cron cron;
+	struct zone *zone;		/* NULL: every, or unknown */
+	int64_t due;			/* INT64_MAX never */
+	int64_t after, seen;		/* see jschedule_state */
+	int64_t job;
+	bool doubt;			/* its clock may be wrong, see tick.c */
+	int64_t doubt_wall;		/* when that was noticed */
+	bool grumbled;			/* the last tick was skipped */
+	int64_t burst;			/* missed ticks made up for in a row */
+	int64_t nticks;			/* ever */
+	size_t kept;
+	struct bh_tick ticks[JSCHEDULE_TICKS];	/* newest first */
+	char data[];
+};
+
 struct engine {
 	struct journal *journal;
 	struct qopts *qopts;
@@ -303,6 +333,13 @@ struct engine {
 	struct err refuse;		/* why new work is refused, code 0: not */
 	const struct bh_events *events;
 	void *events_arg;
+	TAILQ_HEAD(, schedule) schedules;
+	size_t nschedules;
+	int64_t max_schedules;
+	int64_t next_schedule;
+	TAILQ_HEAD(, zone) zones;
+	int64_t zones_at;		/* mono: look at their files again */
+	int64_t clock_gap;		/* wall - mono when last looked at */
 	TAILQ_HEAD(owed_list, owed) owed;	/* callbacks, not told yet */
 	struct owed_list told;
 	bool watched;			/* somebody wants news of jobs */

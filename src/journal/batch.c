@@ -123,6 +123,24 @@ copy_opts(struct batch *b, const struct bh_job_opts **opts)
 	*opts = o;
 }
 
+static void
+copy_schedule(struct batch *b, const struct bh_schedule **row)
+{
+	struct bh_schedule *s = arena_take(b, sizeof(*s),
+	    _Alignof(struct bh_schedule));
+
+	*s = **row;
+	copy_bytes(b, &s->name);
+	copy_bytes(b, &s->owner);
+	copy_bytes(b, &s->queue);
+	copy_bytes(b, &s->payload);
+	copy_bytes(b, &s->cron);
+	copy_bytes(b, &s->zone);
+	copy_bytes(b, &s->opts.group);
+	copy_bytes(b, &s->opts.unique);
+	*row = s;
+}
+
 /* Every string of every kind passes here when the record has no owner. */
 static void
 copy_strings(struct batch *b, struct jrec *r)
@@ -161,6 +179,9 @@ copy_strings(struct batch *b, struct jrec *r)
 		copy_bytes(b, &r->u.callback.payload);
 		copy_bytes(b, &r->u.callback.result);
 		copy_bytes(b, &r->u.callback.error);
+		break;
+	case JR_SCHEDULE:
+		copy_schedule(b, &r->u.schedule.row);
 		break;
 	default:
 		break;

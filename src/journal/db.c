@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include "base/die.h"
+#include "base/log.h"
 
 /* How long a statement waits for another program's transaction to end: a
  * daemon that starts tells soon what holds it up. */
@@ -125,4 +126,20 @@ db_prepare(sqlite3 *db, const char *sql, sqlite3_stmt **ret)
 {
 	return sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_PERSISTENT, ret,
 	    NULL);
+}
+
+int
+db_step(sqlite3_stmt *s)
+{
+	int rc = sqlite3_step(s);
+
+	sqlite3_reset(s);
+	if (rc == SQLITE_DONE || rc == SQLITE_ROW)
+		return SQLITE_OK;
+	if ((rc & 0xff) == SQLITE_CONSTRAINT || (rc & 0xff) == SQLITE_MISUSE)
+		log_error("journal: %s: %s",
+		    sqlite3_errmsg(sqlite3_db_handle(s)), sqlite3_sql(s));
+	CHECK((rc & 0xff) != SQLITE_CONSTRAINT);
+	CHECK((rc & 0xff) != SQLITE_MISUSE);
+	return rc;
 }

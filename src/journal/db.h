@@ -27,5 +27,8 @@ MUSTCHECK int db_exec(sqlite3 *db, const char *sql);
 MUSTCHECK int db_int(sqlite3 *db, const char *sql, int64_t *ret);
 /* A statement that lives long; a failure is a bug in the text. */
 MUSTCHECK int db_prepare(sqlite3 *db, const char *sql, sqlite3_stmt **ret);
+/* Runs a statement that writes, and resets it; an SQLite result code. A
+ * record that contradicts the database is a bug of whoever wrote it. */
+MUSTCHECK int db_step(sqlite3_stmt *s);
 
 #endif

@@ -39,6 +39,9 @@ enum jrec_kind {
 	JR_KEY_SET,		/* a key of the keyspace, new or changed */
 	JR_KEY_DEL,
 	JR_KEY_CLEAR,		/* all keys */
+	JR_SCHEDULE,		/* new or replaced, with where it stands */
+	JR_SCHEDULE_TICK,	/* where it stands, and what has happened */
+	JR_SCHEDULE_DELETE,
 	JR_KINDS
 };
 
@@ -46,9 +49,20 @@ enum jrec_kind {
  * follows from its lease and its run_at. */
 enum jrec_state { JSTATE_LIVE, JSTATE_COMPLETED, JSTATE_FAILED };
 
+enum { JSCHEDULE_TICKS = 10 };	/* of one schedule that are kept */
+
+/* Where a schedule stands. */
+struct jschedule_state {
+	int64_t next_at;	/* 0 never */
+	int64_t after_at;	/* ticks up to here have been dealt with */
+	int64_t seen_at;	/* the latest after_at that there was */
+	int64_t job;		/* that the last tick has added, 0 none */
+};
+
 struct jrec {
 	uint8_t kind;		/* enum jrec_kind */
-	int64_t id;		/* of the job, queue, callback; next id */
+	int64_t id;		/* of the job, queue, callback, schedule;
+				   next id */
 	void *owner;
 	union {
 		struct {
@@ -130,11 +144,21 @@ struct jrec {
 			int32_t attempt;
 			struct bh_bytes payload, result, error;
 		} callback;
+		struct {
+			const struct bh_schedule *row;
+			struct jschedule_state state;
+			bool fresh;		/* its ticks are forgotten */
+		} schedule;
+		struct {
+			struct jschedule_state state;
+			int64_t n;		/* 1, 2 …; the last ten stay */
+			struct bh_tick tick;
+		} tick;
 	} u;
 };
 
 /* What recovery tells, in this order: next id, queues, jobs by id, leases,
- * their bodies, callbacks, histories. Strings last until the call returns. */
+ * their bodies, callbacks, histories, schedules, their ticks. Strings last until the call returns. */
 struct jqueue_row {
 	int64_t id;
 	struct bh_bytes name;
@@ -193,6 +217,11 @@ struct jvisitor {
 	/* This job has lines in its history. */
 	void (*history)(void *arg, int64_t job);
 	void (*key)(void *arg, const struct jkey_row *row);
+	/* Both may be NULL. Ticks come oldest first. */
+	void (*schedule)(void *arg, int64_t id, const struct bh_schedule *row,
+	    const struct jschedule_state *state);
+	void (*tick)(void *arg, int64_t schedule, int64_t n,
+	    const struct bh_tick *tick);
 };
 
 /* A whole stored job, as a read finds it. One allocation with its strings. */

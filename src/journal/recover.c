@@ -220,6 +220,87 @@ on_key(struct pass *p, sqlite3_stmt *s)
 	return 0;
 }
 
+static double
+real(sqlite3_stmt *s, int at)
+{
+	return sqlite3_column_type(s, at) == SQLITE_NULL ? -1 :
+	    sqlite3_column_double(s, at);
+}
+
+/* Options from column at on, in the order of OPTS. */
+static struct bh_job_opts
+job_opts(sqlite3_stmt *s, int at)
+{
+	struct bh_job_opts o;
+
+	bh_job_opts_init(&o);
+	o.delay_ms = opt(s, at);
+	o.expires_ms = opt(s, at + 1);
+	o.timeout_ms = opt(s, at + 2);
+	o.lease_ms = opt(s, at + 3);
+	o.retain_ms = opt(s, at + 4);
+	o.unique_ttl_ms = opt(s, at + 5);
+	o.backoff_ms = opt(s, at + 6);
+	o.backoff_max_ms = opt(s, at + 7);
+	o.backoff_factor = real(s, at + 8);
+	o.backoff_jitter = real(s, at + 9);
+	o.attempts = (int32_t)opt(s, at + 10);
+	o.max_stalled = (int32_t)opt(s, at + 11);
+	o.priority = (int8_t)opt(s, at + 12);
+	o.backoff_type = (int8_t)opt(s, at + 13);
+	o.unique_mode = (int8_t)opt(s, at + 14);
+	o.group = text(s, at + 15);
+	o.unique = text(s, at + 16);
+	return o;
+}
+
+#define OPTS "delay_ms, expires_ms, timeout_ms, lease_ms, retain_ms,"        \
+	" unique_ttl_ms, backoff_ms, backoff_max_ms, backoff_factor,"        \
+	" backoff_jitter, attempts, max_stalled, priority, backoff_type,"    \
+	" unique_mode, group_key, unique_key"
+
+static int
+on_schedule(struct pass *p, sqlite3_stmt *s)
+{
+	struct bh_schedule row = {
+	    .name = text(s, 1),
+	    .owner = text(s, 2),
+	    .queue = text(s, 3),
+	    .cron = text(s, 4),
+	    .zone = text(s, 5),
+	    .every_ms = sqlite3_column_int64(s, 6),
+	    .misfire = (enum bh_misfire)sqlite3_column_int(s, 7),
+	    .overlap = (enum bh_overlap)sqlite3_column_int(s, 8),
+	    .created_at = sqlite3_column_int64(s, 9),
+	    .payload = text(s, 14),
+	    .opts = job_opts(s, 15),
+	};
+	struct jschedule_state state = {
+	    .next_at = sqlite3_column_int64(s, 10),
+	    .after_at = sqlite3_column_int64(s, 11),
+	    .seen_at = sqlite3_column_int64(s, 12),
+	    .job = sqlite3_column_int64(s, 13),
+	};
+
+	p->v->schedule(p->arg, sqlite3_column_int64(s, 0), &row, &state);
+	return 0;
+}
+
+static int
+on_tick(struct pass *p, sqlite3_stmt *s)
+{
+	struct bh_tick t = {
+	    .due = sqlite3_column_int64(s, 2),
+	    .at = sqlite3_column_int64(s, 3),
+	    .outcome = (enum bh_tick_outcome)sqlite3_column_int(s, 4),
+	    .job = sqlite3_column_int64(s, 5),
+	};
+
+	p->v->tick(p->arg, sqlite3_column_int64(s, 0),
+	    sqlite3_column_int64(s, 1), &t);
+	return 0;
+}
+
 /* The function of a visitor that gets the rows of a pass. */
 #define FOR(name) offsetof(struct jvisitor, name)
 
@@ -249,6 +330,12 @@ static const struct {
 	{"SELECT DISTINCT job FROM error", on_history, FOR(history)},
 	{"SELECT id, type, expires_at, name, value FROM key ORDER BY id",
 	    on_key, FOR(key)},
+	{"SELECT s.id, name, owner, queue, cron, zone, every_ms, misfire,"
+	    " overlap, created_at, next_at, after_at, seen_at, job, payload, "
+	    OPTS " FROM schedule AS s JOIN schedule_state AS t"
+	    " ON t.id = s.id ORDER BY name", on_schedule, FOR(schedule)},
+	{"SELECT schedule, n, due, at, outcome, job FROM tick"
+	    " ORDER BY schedule, n", on_tick, FOR(tick)},
 };
 
 int

@@ -19,10 +19,44 @@
 	" AS expires_at, length(value) AS bytes,"                            \
 	" CAST(substr(value, 1, 200) AS TEXT) AS value FROM key;"
 
+/* Schedules. */
+#define V2_SCHEDULES                                                         \
+	"CREATE TABLE schedule ( id INTEGER PRIMARY KEY, name TEXT NOT NULL " \
+	"UNIQUE, owner TEXT, queue TEXT NOT NULL, cron TEXT, zone TEXT, "    \
+	"every_ms INTEGER CHECK (every_ms > 0), misfire INTEGER NOT NULL "   \
+	"CHECK (misfire BETWEEN 0 AND 2), overlap INTEGER NOT NULL CHECK "   \
+	"(overlap BETWEEN 0 AND 1), created_at INTEGER NOT NULL, priority "  \
+	"INTEGER CHECK (priority BETWEEN 0 AND 9), delay_ms INTEGER, "       \
+	"expires_ms INTEGER, attempts INTEGER, timeout_ms INTEGER, "         \
+	"backoff_type INTEGER, backoff_ms INTEGER, backoff_max_ms INTEGER, " \
+	"backoff_factor REAL, backoff_jitter REAL, group_key TEXT, "         \
+	"unique_key TEXT, unique_ttl_ms INTEGER, unique_mode INTEGER, "      \
+	"lease_ms INTEGER, max_stalled INTEGER, retain_ms INTEGER, payload " \
+	"BLOB NOT NULL, CHECK ((cron IS NULL) <> (every_ms IS NULL)), CHECK " \
+	"(zone IS NULL OR cron IS NOT NULL) ) STRICT;"                       \
+	"CREATE TABLE schedule_state ( id INTEGER PRIMARY KEY REFERENCES "   \
+	"schedule (id), next_at INTEGER, after_at INTEGER NOT NULL, seen_at " \
+	"INTEGER NOT NULL, job INTEGER ) STRICT;"                            \
+	"CREATE TABLE tick ( schedule INTEGER NOT NULL REFERENCES schedule " \
+	"(id), n INTEGER NOT NULL CHECK (n > 0), due INTEGER NOT NULL, at "  \
+	"INTEGER NOT NULL, outcome INTEGER NOT NULL CHECK (outcome BETWEEN " \
+	"0 AND 2), job INTEGER, PRIMARY KEY (schedule, n) ) STRICT, WITHOUT " \
+	"ROWID;"                                                             \
+	"CREATE VIEW schedules_view AS SELECT name, owner, queue, cron, "    \
+	"zone, every_ms, CASE misfire WHEN 0 THEN 'skip' WHEN 1 THEN 'once' " \
+	"ELSE 'all' END AS misfire, CASE overlap WHEN 0 THEN 'skip' ELSE "   \
+	"'queue' END AS overlap, strftime('%Y-%m-%dT%H:%M:%fZ', next_at / "  \
+	"1000.0, 'unixepoch') AS next_at, (SELECT "                          \
+	"strftime('%Y-%m-%dT%H:%M:%fZ', due / 1000.0, 'unixepoch') || CASE " \
+	"outcome WHEN 0 THEN ' ran' WHEN 1 THEN ' late' ELSE ' skipped' END " \
+	"FROM tick WHERE tick.schedule = schedule.id ORDER BY n DESC LIMIT " \
+	"1) AS last_tick FROM schedule JOIN schedule_state USING (id) ORDER " \
+	"BY name;"
+
 /* The way from each older version: rows {1, "ALTER TABLE …"}, {2, …}, ended
  * by a row without SQL. */
 static const struct schema_step steps[] = {
-	{1, V2_KEYS},
+	{1, V2_KEYS V2_SCHEDULES},
 	{0, NULL},
 };
 

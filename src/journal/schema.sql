@@ -12,7 +12,8 @@
 -- of each try.
 --
 -- How to change it:
--- 1. Write the new shape here and raise SCHEMA_VERSION in schema.c.
+-- 1. Write the new shape here and raise SCHEMA_VERSION in schema.h
+--    and DB_SCHEMA_VERSION in src/ctl/db.h.
 -- 2. Add the step from the old version to the steps[] table of schema.c: the
 --    SQL that turns an old file into the new shape. Steps run one by one, each
 --    in a transaction of its own that also sets user_version.
@@ -145,6 +146,76 @@ CREATE TABLE key (
 	expires_at INTEGER,
 	value BLOB NOT NULL
 ) STRICT;
+
+-- What adds jobs by the clock. owner: the file of the script that declares it,
+-- NULL when a client has set it. zone NULL: UTC.
+CREATE TABLE schedule (
+	id INTEGER PRIMARY KEY,
+	name TEXT NOT NULL UNIQUE,
+	owner TEXT,
+	queue TEXT NOT NULL,
+	cron TEXT,
+	zone TEXT,
+	every_ms INTEGER CHECK (every_ms > 0),
+	misfire INTEGER NOT NULL CHECK (misfire BETWEEN 0 AND 2),
+	overlap INTEGER NOT NULL CHECK (overlap BETWEEN 0 AND 1),
+	created_at INTEGER NOT NULL,
+	-- of its jobs
+	priority INTEGER CHECK (priority BETWEEN 0 AND 9),
+	delay_ms INTEGER,
+	expires_ms INTEGER,
+	attempts INTEGER,
+	timeout_ms INTEGER,
+	backoff_type INTEGER,
+	backoff_ms INTEGER,
+	backoff_max_ms INTEGER,
+	backoff_factor REAL,
+	backoff_jitter REAL,
+	group_key TEXT,
+	unique_key TEXT,
+	unique_ttl_ms INTEGER,
+	unique_mode INTEGER,
+	lease_ms INTEGER,
+	max_stalled INTEGER,
+	retain_ms INTEGER,
+	payload BLOB NOT NULL,
+	CHECK ((cron IS NULL) <> (every_ms IS NULL)),
+	CHECK (zone IS NULL OR cron IS NOT NULL)
+) STRICT;
+
+-- Where a schedule stands: what each tick writes is narrow.
+CREATE TABLE schedule_state (
+	id INTEGER PRIMARY KEY REFERENCES schedule (id),
+	next_at INTEGER, -- NULL: never
+	after_at INTEGER NOT NULL, -- ticks up to here have been dealt with
+	seen_at INTEGER NOT NULL, -- the latest after_at that there was
+	job INTEGER -- that the last tick has added
+) STRICT;
+
+-- The last ten ticks: 0 ran, 1 ran late, 2 skipped.
+CREATE TABLE tick (
+	schedule INTEGER NOT NULL REFERENCES schedule (id),
+	n INTEGER NOT NULL CHECK (n > 0),
+	due INTEGER NOT NULL,
+	at INTEGER NOT NULL,
+	outcome INTEGER NOT NULL CHECK (outcome BETWEEN 0 AND 2),
+	job INTEGER,
+	PRIMARY KEY (schedule, n)
+) STRICT, WITHOUT ROWID;
+
+CREATE VIEW schedules_view AS
+SELECT name, owner, queue, cron, zone, every_ms,
+	CASE misfire WHEN 0 THEN 'skip' WHEN 1 THEN 'once' ELSE 'all' END
+		AS misfire,
+	CASE overlap WHEN 0 THEN 'skip' ELSE 'queue' END AS overlap,
+	strftime('%Y-%m-%dT%H:%M:%fZ', next_at / 1000.0, 'unixepoch')
+		AS next_at,
+	(SELECT strftime('%Y-%m-%dT%H:%M:%fZ', due / 1000.0, 'unixepoch')
+			|| CASE outcome WHEN 0 THEN ' ran' WHEN 1 THEN ' late'
+			ELSE ' skipped' END
+		FROM tick WHERE tick.schedule = schedule.id
+		ORDER BY n DESC LIMIT 1) AS last_tick
+FROM schedule JOIN schedule_state USING (id) ORDER BY name;
 
 -- For people: sqlite3 bellhop.db 'select * from jobs_view'.
 -- Bytes that are not text are shown as the start of their hexadecimal form.

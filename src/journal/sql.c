@@ -4,9 +4,10 @@
 #include <stdlib.h>
 
 #include "base/die.h"
-#include "base/log.h"
 #include "base/xalloc.h"
+#include "journal/bind.h"
 #include "journal/db.h"
+#include "journal/sql_schedule.h"
 
 enum stmt {
 	ST_BEGIN,
@@ -119,6 +120,7 @@ static const char *const texts[ST_COUNT] = {
 
 struct sql {
 	sqlite3 *db;
+	struct sql_schedule *schedules;
 	sqlite3_stmt *st[ST_COUNT];
 };
 
@@ -137,6 +139,10 @@ sql_new(struct sql **ret, sqlite3 *db, struct err *e)
 			return -1;
 		}
 	}
+	if (sql_schedule_new(&q->schedules, db, e) < 0) {
+		sql_free(&q);
+		return -1;
+	}
 	*ret = q;
 	return 0;
 }
@@ -150,81 +156,15 @@ sql_free(struct sql **q)
 		return;
 	for (i = 0; i < ST_COUNT; i++)
 		sqlite3_finalize((*q)->st[i]);
+	sql_schedule_free(&(*q)->schedules);
 	free(*q);
 	*q = NULL;
 }
 
-/* Binding fails only for a wrong position or 1 GB: bugs both. The strings
- * live until the batch is answered, longer than the statement needs them. */
-static void
-put_int(sqlite3_stmt *s, int at, int64_t v)
-{
-	CHECK(sqlite3_bind_int64(s, at, v) == SQLITE_OK);
-}
-
-/* An integer that may be absent: none is its word for that. */
-static void
-put_opt(sqlite3_stmt *s, int at, int64_t v, int64_t none)
-{
-	if (v == none)
-		CHECK(sqlite3_bind_null(s, at) == SQLITE_OK);
-	else
-		put_int(s, at, v);
-}
-
-static void
-put_real(sqlite3_stmt *s, int at, double v)
-{
-	if (v < 0)
-		CHECK(sqlite3_bind_null(s, at) == SQLITE_OK);
-	else
-		CHECK(sqlite3_bind_double(s, at, v) == SQLITE_OK);
-}
-
-/* Text whose absence is the empty string. */
-static void
-put_name(sqlite3_stmt *s, int at, struct bh_bytes v)
-{
-	CHECK(sqlite3_bind_text(s, at, v.len ? v.data : NULL, (int)v.len,
-	    SQLITE_STATIC) == SQLITE_OK);
-}
-
-/* Text and bytes that may be empty; data NULL is absence. */
-static void
-put_text(sqlite3_stmt *s, int at, struct bh_bytes v)
-{
-	CHECK(sqlite3_bind_text(s, at, v.data, (int)v.len, SQLITE_STATIC) ==
-	    SQLITE_OK);
-}
-
-static void
-put_blob(sqlite3_stmt *s, int at, struct bh_bytes v)
-{
-	CHECK(sqlite3_bind_blob(s, at, v.data, (int)v.len, SQLITE_STATIC) ==
-	    SQLITE_OK);
-}
-
-/* A payload is never absent. */
-static void
-put_payload(sqlite3_stmt *s, int at, struct bh_bytes v)
-{
-	put_blob(s, at, v.data ? v : (struct bh_bytes){"", 0});
-}
-
-/* A record that contradicts the database is a bug of whoever wrote it. */
 static int
 run(struct sql *q, enum stmt n)
 {
-	int rc = sqlite3_step(q->st[n]);
-
-	sqlite3_reset(q->st[n]);
-	if (rc == SQLITE_DONE || rc == SQLITE_ROW)
-		return SQLITE_OK;
-	if ((rc & 0xff) == SQLITE_CONSTRAINT || (rc & 0xff) == SQLITE_MISUSE)
-		log_error("journal: %s: %s", sqlite3_errmsg(q->db), texts[n]);
-	CHECK((rc & 0xff) != SQLITE_CONSTRAINT);
-	CHECK((rc & 0xff) != SQLITE_MISUSE);
-	return rc;
+	return db_step(q->st[n]);
 }
 
 /* For statements of one parameter, the id. */
@@ -507,6 +447,12 @@ key_clear(struct sql *q, const struct jrec *r UNUSED)
 }
 
 static int
+schedule(struct sql *q, const struct jrec *r)
+{
+	return sql_schedule_apply(q->schedules, r);
+}
+
+static int
 nothing(struct sql *q UNUSED, const struct jrec *r UNUSED)
 {
 	return SQLITE_OK;
@@ -533,6 +479,9 @@ static int (*const apply[JR_KINDS])(struct sql *, const struct jrec *) = {
 	[JR_KEY_SET] = key_set,
 	[JR_KEY_DEL] = key_del,
 	[JR_KEY_CLEAR] = key_clear,
+	[JR_SCHEDULE] = schedule,
+	[JR_SCHEDULE_TICK] = schedule,
+	[JR_SCHEDULE_DELETE] = schedule,
 };
 
 int

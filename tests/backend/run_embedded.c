@@ -26,6 +26,7 @@ store_open(struct suite_env *t)
 		.payload_cache = PAYLOAD_CACHE,
 		.max_disk = INT64_C(1) << 30,
 		.max_queues = 1000,
+		.max_schedules = 20,
 		.wake = suite_wake,
 		.wake_arg = t,
 	};

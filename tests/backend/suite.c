@@ -385,7 +385,16 @@ static const struct suite_case *const suite_themes[] = {
 	suite_read_cases, suite_alter_cases, suite_callback_cases,
 	suite_event_cases, suite_batch_cases,
 	suite_reopen_cases, suite_recover_cases, suite_storm_cases,
+	suite_schedule_cases, suite_misfire_cases,
 };
+
+static bool
+theme_applies(const struct suite_case *theme)
+{
+	if (theme == suite_schedule_cases || theme == suite_misfire_cases)
+		return suite_backend->ops->schedule_put;
+	return true;
+}
 
 static bool
 case_applies(const struct suite_case *c)
@@ -414,7 +423,8 @@ suite_main(const struct suite_backend *b, int argc, char **argv)
 		const struct suite_case *c = suite_themes[i];
 
 		for (; c->name; c++) {
-			if (!case_applies(c))
+			if (!theme_applies(suite_themes[i]) ||
+			    !case_applies(c))
 				continue;
 			tests = xrealloc(tests, (n + 1) * sizeof(*tests));
 			tests[n++] = (struct CMUnitTest){c->name, c->run,

@@ -72,6 +72,9 @@ struct call {
 		struct bh_alter alter;
 		struct bh_stats stats;
 		struct bh_queue_alter queue;
+		struct bh_schedule_put schedule_put;
+		struct bh_schedule_list schedule_list;
+		struct bh_schedule_remove schedule_remove;
 	} *u;				/* poisoned by the answer */
 
 	/* The answer. */
@@ -89,6 +92,9 @@ struct call {
 	size_t nqueues;
 	struct bh_error_group *groups;
 	size_t ngroups;
+	int64_t next_at;
+	struct bh_schedule *schedules;
+	size_t nschedules;
 };
 
 /* What the backend told through struct bh_events. */
@@ -165,6 +171,9 @@ extern const struct suite_case suite_batch_cases[];
 extern const struct suite_case suite_reopen_cases[];
 extern const struct suite_case suite_recover_cases[];
 extern const struct suite_case suite_storm_cases[];
+/* Only for backends that have schedules. */
+extern const struct suite_case suite_schedule_cases[];
+extern const struct suite_case suite_misfire_cases[];
 
 /* Runs everything that the backend can; argv[1] is a pattern of case names.
  * The number of failures. */
@@ -265,7 +274,28 @@ struct call *ask_alter(struct suite_env *t, int64_t id,
 struct call *ask_stats(struct suite_env *t, const char *queue, bool errors);
 struct call *ask_queue(struct suite_env *t, const struct bh_queue_alter *q);
 
+struct call *ask_schedule_put(struct suite_env *t,
+    const struct bh_schedule *s);
+struct call *ask_schedule_list(struct suite_env *t, const char *name);
+struct call *ask_schedule_remove(struct suite_env *t, const char *name,
+    const char *owner);
+
 /* --- one verb, answered --- */
+
+/* A schedule of queue "q" by cron, or (NULL) every ms. */
+struct bh_schedule sched(const char *name, const char *cron, const char *zone,
+    int64_t every_ms);
+/* Its next time. */
+int64_t sched_put(struct suite_env *t, const struct bh_schedule *s);
+/* NULL when there is none. */
+struct bh_schedule *sched_get(struct suite_env *t, const char *name);
+/* Moves the wall clock to this time, UTC. */
+void sched_date(struct suite_env *t, int year, int month, int day, int hour,
+    int minute);
+/* Ends what the schedules of "q" have added; how many jobs that were. */
+size_t sched_jobs(struct suite_env *t);
+/* Fails unless the outcomes, newest first, begin so: r, l or s each. */
+void sched_ticks(struct suite_env *t, const char *name, const char *want);
 
 int64_t put(struct suite_env *t, const char *queue, const char *payload);
 int64_t put_with(struct suite_env *t, const char *queue, const char *payload,

@@ -8,12 +8,14 @@
 
 enum call_kind {
 	CALL_PUT, CALL_RESERVE, CALL_FINISH, CALL_EXTEND, CALL_GET, CALL_LIST,
-	CALL_ALTER, CALL_STATS, CALL_QUEUE, CALL_KINDS
+	CALL_ALTER, CALL_STATS, CALL_QUEUE, CALL_SCHEDULE_PUT,
+	CALL_SCHEDULE_LIST, CALL_SCHEDULE_REMOVE, CALL_KINDS
 };
 
 static const char *const call_verbs[CALL_KINDS] = {
 	"job_put", "job_reserve", "job_finish", "job_extend", "job_get",
 	"job_list", "job_alter", "queue_stats", "queue_alter",
+	"schedule_put", "schedule_list", "schedule_remove",
 };
 
 /* --- what an answer holds --- */
@@ -103,9 +105,51 @@ copy_queue(struct call *c)
 	c->count = c->u->queue.count;
 }
 
+static void
+copy_next(struct call *c)
+{
+	c->next_at = c->u->schedule_put.next_at;
+}
+
+static void
+arena_schedule(struct arena *a, struct bh_schedule *s)
+{
+	s->name = arena_bytes(a, s->name);
+	s->owner = arena_bytes(a, s->owner);
+	s->queue = arena_bytes(a, s->queue);
+	s->payload = arena_bytes(a, s->payload);
+	s->cron = arena_bytes(a, s->cron);
+	s->zone = arena_bytes(a, s->zone);
+	s->opts.group = arena_bytes(a, s->opts.group);
+	s->opts.unique = arena_bytes(a, s->opts.unique);
+}
+
+static void
+copy_schedules(struct call *c)
+{
+	const struct bh_schedule_list *r = &c->u->schedule_list;
+	struct arena *a = &c->t->arena;
+
+	c->nschedules = r->nschedules;
+	c->schedules = arena_alloc(a, r->nschedules * sizeof(*c->schedules) +
+	    1);
+	for (size_t i = 0; i < r->nschedules; i++) {
+		struct bh_schedule *s = &c->schedules[i];
+		struct bh_tick *ticks;
+
+		*s = r->schedules[i];
+		arena_schedule(a, s);
+		ticks = arena_alloc(a, s->nticks * sizeof(*ticks) + 1);
+		memcpy(ticks, r->schedules[i].ticks,
+		    s->nticks * sizeof(*ticks));
+		s->ticks = ticks;
+	}
+}
+
 static void (*const call_copies[CALL_KINDS])(struct call *) = {
 	copy_put, copy_reserve, copy_finish, copy_nothing, copy_get,
-	copy_list, copy_nothing, copy_stats, copy_queue,
+	copy_list, copy_nothing, copy_stats, copy_queue, copy_next,
+	copy_schedules, copy_nothing,
 };
 
 /* --- the life of a call --- */
@@ -357,5 +401,37 @@ ask_queue(struct suite_env *t, const struct bh_queue_alter *q)
 	r->by = arena_bytes(&c->inputs, q->by);
 	r->reason = arena_bytes(&c->inputs, q->reason);
 	t->ops->queue_alter(t->be, r);
+	return call_issued(c);
+}
+
+struct call *
+ask_schedule_put(struct suite_env *t, const struct bh_schedule *s)
+{
+	struct call *c = call_new(t, CALL_SCHEDULE_PUT);
+
+	c->u->schedule_put.schedule = *s;
+	arena_schedule(&c->inputs, &c->u->schedule_put.schedule);
+	t->ops->schedule_put(t->be, &c->u->schedule_put);
+	return call_issued(c);
+}
+
+struct call *
+ask_schedule_list(struct suite_env *t, const char *name)
+{
+	struct call *c = call_new(t, CALL_SCHEDULE_LIST);
+
+	c->u->schedule_list.name = input_or_empty(c, name);
+	t->ops->schedule_list(t->be, &c->u->schedule_list);
+	return call_issued(c);
+}
+
+struct call *
+ask_schedule_remove(struct suite_env *t, const char *name, const char *owner)
+{
+	struct call *c = call_new(t, CALL_SCHEDULE_REMOVE);
+
+	c->u->schedule_remove.name = input(c, name);
+	c->u->schedule_remove.owner = input_or_empty(c, owner);
+	t->ops->schedule_remove(t->be, &c->u->schedule_remove);
 	return call_issued(c);
 }

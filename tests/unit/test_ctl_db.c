@@ -69,7 +69,7 @@ make_database(const char *change)
 	unlink(path);
 	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
 	assert_int_equal(sqlite3_exec(db, "PRAGMA application_id = 1113943148;"
-	    "PRAGMA user_version = 1;"
+	    "PRAGMA user_version = 2;"
 	    "CREATE TABLE meta (one, next_id);"
 	    "INSERT INTO meta VALUES (1, 3);"
 	    "CREATE TABLE queue (id INTEGER PRIMARY KEY, name);"
@@ -78,6 +78,10 @@ make_database(const char *change)
 	    "finished_at, error, result, unique_key, unique_until, follows);"
 	    "CREATE TABLE lease (id INTEGER PRIMARY KEY, token);"
 	    "CREATE TABLE error (job, n);"
+	    "CREATE TABLE schedule (id INTEGER PRIMARY KEY, name);"
+	    "CREATE TABLE schedule_state (id INTEGER PRIMARY KEY, after_at);"
+	    "CREATE TABLE tick (schedule, n);"
+	    "CREATE TABLE key (name);"
 	    "INSERT INTO job (id, queue, state, unique_key) "
 	    "VALUES (1, 1, 0, 'k');"
 	    "INSERT INTO lease VALUES (1, 99);", NULL, NULL, NULL),
@@ -103,6 +107,10 @@ doctor_finds_what_is_wrong(void **state)
 		{"INSERT INTO job (id, queue, state, unique_key) VALUES "
 		    "(2, 1, 0, 'k')", "fail  1 unique keys that several"},
 		{"UPDATE meta SET next_id = 1", "fail  1 ids that would be"},
+		{"INSERT INTO schedule VALUES (1, 's')",
+		    "fail  1 schedules without a state"},
+		{"INSERT INTO tick VALUES (1, 1)",
+		    "fail  1 schedules without a state, or ticks"},
 		{"INSERT INTO lease SELECT 2, 99", "tokens that two leases"},
 		{"PRAGMA user_version = 99", "schema version 99"},
 		{"PRAGMA application_id = 5", "not a database of Bellhop"},
@@ -113,6 +121,10 @@ doctor_finds_what_is_wrong(void **state)
 	assert_int_equal(run_at("doctor"), 0);
 	assert_null(strstr(out_text, "fail"));
 	assert_non_null(strstr(out_text, "ok    every lease holds a living"));
+	/* A file that no newer daemon has opened yet. */
+	make_database("DROP TABLE schedule; DROP TABLE tick;"
+	    "PRAGMA user_version = 1");
+	assert_int_equal(run_at("doctor"), 0);
 	make_database("INSERT INTO job (id, queue, state, unique_key, "
 	    "follows) VALUES (2, 1, 0, 'k', 1)");
 	assert_int_equal(run_at("doctor"), 0);

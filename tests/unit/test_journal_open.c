@@ -355,6 +355,51 @@ test_upgrade_without_a_way_is_refused(void **state)
 	db_close(&db);
 }
 
+/* Makes a file that has nothing which version 1 did not have. */
+static void
+make_version_1(struct journalfix *f)
+{
+	journalfix_open(f);
+	journalfix_close(f);
+	assert_int_equal(journalfix_exec(f, "DROP VIEW schedules_view;"
+	    "DROP TABLE tick; DROP TABLE schedule_state; DROP TABLE schedule;"
+	    "DROP VIEW keys_view; DROP TABLE key; DROP TABLE IF EXISTS step;"
+	    "PRAGMA user_version = 1"), 0);
+}
+
+static void
+test_upgrade_of_version_1_brings_schedules(void **state)
+{
+	struct journalfix *f = *state;
+	struct bh_schedule row = {.name = journalfix_bytes("s"),
+	    .queue = journalfix_bytes("q"), .every_ms = 1000,
+	    .payload = journalfix_bytes("x")};
+	struct jrec r = {.kind = JR_SCHEDULE, .id = 1};
+
+	bh_job_opts_init(&row.opts);
+	make_version_1(f);
+	journalfix_open(f);
+	assert_int_equal(journalfix_int(f, "PRAGMA user_version"),
+	    SCHEMA_VERSION);
+	r.u.schedule.row = &row;
+	r.u.schedule.state.after_at = 5;
+	journal_append(f->j, &r);
+	journalfix_settle(f);
+	assert_string_equal(journalfix_text(f, "SELECT name || every_ms ||"
+	    " misfire || overlap FROM schedules_view"), "s1000skipskip");
+	/* As in a new file: each column and each promise. */
+	assert_int_equal(journalfix_int(f, "SELECT count(*) FROM"
+	    " pragma_table_info('schedule')"), 28);
+	assert_int_equal(journalfix_int(f, "SELECT count(*) FROM"
+	    " pragma_table_info('tick')"), 6);
+	assert_int_equal(journalfix_exec(f, "UPDATE schedule SET cron = 'x'"),
+	    SQLITE_CONSTRAINT);
+	assert_int_equal(journalfix_exec(f, "UPDATE schedule SET misfire = 3"),
+	    SQLITE_CONSTRAINT);
+	assert_int_equal(journalfix_exec(f, "INSERT INTO tick VALUES"
+	    " (1, 1, 1, 1, 3, 0)"), SQLITE_CONSTRAINT);
+}
+
 #define T(test) cmocka_unit_test_setup_teardown(test, \
 	journalfix_setup_closed, journalfix_teardown)
 
@@ -380,6 +425,7 @@ main(void)
 	    T(test_upgrade_takes_each_step),
 	    T(test_upgrade_that_fails_leaves_the_last_step),
 	    T(test_upgrade_without_a_way_is_refused),
+	    T(test_upgrade_of_version_1_brings_schedules),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
