@@ -60,6 +60,11 @@ element_wants(const struct option *o, const char *s)
 	if (strcmp(o->rule.name, "keys.volatile") == 0)
 		return strlen(s) <= 256 ? NULL : "a prefix of at most 256 "
 		    "bytes";
+	if (strcmp(o->rule.name, "allow_hosts") == 0)
+		return *s && !strpbrk(s, "/@ \t\n") ? NULL : "the name or "
+		    "address of a host, or a pattern such as *.example.org";
+	if (strcmp(o->rule.name, "exec_allow") == 0)
+		return *s == '/' ? NULL : "the absolute path of a program";
 	return is_plugin(s) ? NULL : "a plugin's name, 1 to 64 of "
 	    "A-Z a-z 0-9 _ -";
 }

@@ -6,7 +6,8 @@
 #include "conf/conf.h"
 
 #define TEXT(kind, n, field, def, w, re, h)                                  \
-	{.rule = {.name = n, .type = kind, .words = w},                      \
+	{.rule = {.name = n, .type = kind, .words = w,                       \
+	    .blank = sizeof("" def) == 1},                                   \
 	 .offset = offsetof(struct conf, field), .def_s = def,               \
 	 .reload = re, .help = h},
 #define NUMBER(kind, n, field, def, lo, hi, re, h)                           \
@@ -145,7 +146,10 @@ rule_expects(const struct rule *rule, struct buf *out)
 		add_words(rule, out);
 		return;
 	}
-	buf_adds(out, what[rule->type]);
+	if (rule->type == RULE_STR && rule->blank)
+		buf_adds(out, "a string in quotes");
+	else
+		buf_adds(out, what[rule->type]);
 	if (rule->type != RULE_STR && rule->type != RULE_BOOL &&
 	    rule->type != RULE_LIST)
 		add_bounds(rule, out);

@@ -31,6 +31,7 @@ struct rule {
 	enum rule_type type;
 	int64_t min, max;		/* numbers; INT64_MAX: no bound */
 	const char *words;		/* ENUM: separated by blanks */
+	bool blank;			/* STR: may be empty, as its default */
 };
 
 struct option {

@@ -146,7 +146,7 @@ read_text(const config_setting_t *s, const struct rule *rule,
     struct value *v)
 {
 	v->s = string_of(s);
-	if (!v->s || v->s[0] == '\0')
+	if (!v->s || (v->s[0] == '\0' && !rule->blank))
 		return false;
 	if (rule->type == RULE_ENUM)
 		v->i = rule_word(rule, v->s);

@@ -53,7 +53,7 @@ static const struct ctl_command commands[] = {
 	    ctl_script_list},
 	{"script check", "FILE", "load a script without running it",
 	    ctl_script_check},
-	{"script run", "FILE [--data JSON]",
+	{"script run", "FILE [--data JSON] [--live]",
 	    "run a script once here, without a store", ctl_script_run},
 	{"token add", "NAME --role ROLE [--queue PATTERN]...",
 	    "make an access token and show it once", ctl_token_add},

@@ -280,13 +280,14 @@ ctl_script_check(struct ctl *ctl, int argc, char **argv)
 int
 ctl_script_run(struct ctl *ctl, int argc, char **argv)
 {
-	struct ctl_option opts[] = {{.name = "data", .arg = "JSON"}};
+	struct ctl_option opts[] = {{.name = "data", .arg = "JSON"},
+	    {.name = "live"}};
 	const char *data = "{}";
 	const struct conf *conf;
 	struct err e;
 	int n, status = CTL_USAGE;
 
-	if (ctl_parse(ctl, argc, argv, opts, 1, 1, 1, &n) != 0)
+	if (ctl_parse(ctl, argc, argv, opts, 2, 1, 1, &n) != 0)
 		goto out;
 	status = CTL_FAILED;
 	if (opts[0].value)
@@ -296,10 +297,10 @@ ctl_script_run(struct ctl *ctl, int argc, char **argv)
 		goto out;
 	status = CTL_OK;
 	if (script_run(argv[0], conf, (struct bh_bytes){data, strlen(data)},
-	    ctl->out, &e) != 0)
+	    opts[1].value != NULL, ctl->out, &e) != 0)
 		status = ctl_fail(ctl, "%s", e.text);
 out:
-	ctl_options_done(opts, 1);
+	ctl_options_done(opts, 2);
 	return status;
 }
 

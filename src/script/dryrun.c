@@ -2,6 +2,8 @@
 #include "script/dryrun.h"
 
 #include <errno.h>
+#include <ev.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -11,6 +13,7 @@
 #include "base/xalloc.h"
 #include "script/load.h"
 #include "script/lua_ask.h"
+#include "script/outside.h"
 #include "script/run.h"
 
 struct dryrun {
@@ -23,6 +26,9 @@ struct dryrun {
 	FILE *out;
 	struct ask *asked;
 	int64_t nap_ms;
+	struct ev_loop *loop;		/* NULL: nothing goes out */
+	struct outside *outside;
+	bool late;			/* the timeout has come */
 };
 
 /* Control bytes would disturb the terminal; long values the reader. */
@@ -108,6 +114,94 @@ dry_ask(struct host *h, struct ask *a)
 	d->asked = a;
 }
 
+static void
+print_words(FILE *out, char *const *words)
+{
+	for (; *words; words++) {
+		fputc(' ', out);
+		print_value(out, *words, strlen(*words));
+	}
+	fputc('\n', out);
+}
+
+/* Prints what would go out, and answers it. */
+static void
+dry_call(struct dryrun *d, struct call *c)
+{
+	static const char json[] = "HTTP/1.1 200 OK\r\n"
+	    "Content-Type: application/json\r\n";
+	struct http_call *h = (struct http_call *)c;
+
+	if (c->kind == CALL_MAIL) {
+		fputs("mail:", d->out);
+		print_words(d->out, ((struct mail_call *)c)->to);
+	} else if (c->kind == CALL_EXEC) {
+		fputs("exec:", d->out);
+		print_words(d->out, ((struct exec_call *)c)->argv);
+	} else {
+		fprintf(d->out, "http: %s ", h->method);
+		print_value(d->out, h->url, strlen(h->url));
+		if (h->body_len) {
+			fputc(' ', d->out);
+			print_value(d->out, h->body, h->body_len);
+		}
+		fputc('\n', d->out);
+		h->status = 200;
+		buf_adds(&h->head, json);
+		buf_adds(&h->reply, "{}");
+	}
+	c->run->call = NULL;
+	c->run->called = c;
+}
+
+static void
+on_called(void *arg, struct call *c)
+{
+	(void)arg;
+	c->run->call = NULL;
+	c->run->called = c;
+}
+
+static void
+on_late(struct ev_loop *loop, ev_timer *t, int events)
+{
+	(void)loop;
+	(void)events;
+	((struct dryrun *)t->data)->late = true;
+}
+
+/* Waits for the answer from outside. false: the run's time is over. */
+static bool
+live_call(struct dryrun *d, struct run *r, int64_t left_ms)
+{
+	ev_timer t;
+
+	d->late = false;
+	ev_now_update(d->loop);
+	ev_timer_init(&t, on_late, left_ms > 0 ? (double)left_ms / 1000 : 0,
+	    0);
+	t.data = d;
+	ev_timer_start(d->loop, &t);
+	outside_begin(d->outside, r->call);
+	while (r->call && !d->late)
+		ev_run(d->loop, EVRUN_ONCE);
+	ev_timer_stop(d->loop, &t);
+	if (!r->call)
+		return true;
+	outside_cancel(d->outside, r->call);
+	r->call = NULL;
+	return false;
+}
+
+static void
+live_open(struct dryrun *d)
+{
+	signal(SIGPIPE, SIG_IGN);
+	d->loop = ev_loop_new(EVFLAG_NOSIGMASK);
+	d->outside = outside_new(d->loop, on_called, d);
+	d->host.dry = false;
+}
+
 static int
 dry_open(struct dryrun *d, const char *file, const struct conf *conf,
     FILE *out, struct err *e)
@@ -122,6 +216,7 @@ dry_open(struct dryrun *d, const char *file, const struct conf *conf,
 	d->host.ask = dry_ask;
 	d->host.nap = dry_nap;
 	d->host.log = dry_log;
+	d->host.dry = true;
 	atomic_init(&d->memory.used, 0);
 	atomic_init(&d->memory.limit, conf->scripts_memory);
 	cpu_init(&d->host.cpu);
@@ -144,6 +239,9 @@ static void
 dry_close(struct dryrun *d)
 {
 	state_free(&d->st);
+	outside_free(&d->outside);
+	if (d->loop)
+		ev_loop_destroy(d->loop);
 	cpu_done(&d->host.cpu);
 	source_unref(&d->src);
 	script_env_unref(&d->env);
@@ -234,6 +332,23 @@ dry_sleep(struct dryrun *d, const struct run_msg *m, int64_t begun_us)
 	return true;
 }
 
+/* What the run waits for, be it a sleep or a call. false: it would be timed
+ * out by then. */
+static bool
+dry_wait(struct dryrun *d, struct run_msg *m, int64_t begun_us)
+{
+	int64_t spent = (clock_mono_us() - begun_us) / 1000;
+
+	if (m->run.wait == WAIT_SLEEP)
+		return dry_sleep(d, m, begun_us);
+	if (m->run.wait != WAIT_CALL)
+		return true;
+	if (d->loop)
+		return live_call(d, &m->run, m->timeout_ms - spent);
+	dry_call(d, m->run.call);
+	return true;
+}
+
 static void
 dry_drive(struct dryrun *d, struct run_msg *m)
 {
@@ -246,7 +361,8 @@ dry_drive(struct dryrun *d, struct run_msg *m)
 		return;
 	while (!run_step(m)) {
 		ask_free(&m->run.answered);
-		if (m->run.wait == WAIT_SLEEP && !dry_sleep(d, m, begun_us)) {
+		call_free(&m->run.called);
+		if (!dry_wait(d, m, begun_us)) {
 			str_span(m->timeout_ms, span, sizeof(span));
 			run_end_fail(m, false, "timeout after %s", span);
 			run_drop(m);
@@ -263,6 +379,7 @@ dry_drive(struct dryrun *d, struct run_msg *m)
 		d->asked = NULL;
 	}
 	ask_free(&m->run.answered);
+	call_free(&m->run.called);
 	ask_free(&d->asked);
 }
 
@@ -299,7 +416,7 @@ dry_tell(struct dryrun *d, const struct run_msg *m, struct err *e)
 
 int
 script_run(const char *file, const struct conf *conf, struct bh_bytes payload,
-    FILE *out, struct err *e)
+    bool live, FILE *out, struct err *e)
 {
 	struct run_msg *m;
 	struct dryrun d;
@@ -310,6 +427,8 @@ script_run(const char *file, const struct conf *conf, struct bh_bytes payload,
 	if (rc == 0 && !d.opts.performs)
 		rc = err_set(e, BH_E_ERR, "%s: it has no perform that could "
 		    "be run", file);
+	if (rc == 0 && live)
+		live_open(&d);
 	if (rc == 0) {
 		m = dry_job(&d, payload);
 		if (d.opts.opts.batch_max > 0)

@@ -2,7 +2,8 @@
 /*
  * `bellhopctl script check | run`: one script in this process, in the same
  * sandbox as in the daemon, without a store: what it asks of the store is
- * printed and answered with something harmless.
+ * printed and answered with something harmless. So are HTTP requests, mails
+ * and programs, unless they are to be done for real.
  */
 #ifndef SCRIPT_DRYRUN_H
 #define SCRIPT_DRYRUN_H
@@ -17,8 +18,9 @@ MUSTCHECK int script_check(const char *file, const struct conf *conf,
     struct buf *ret_summary, struct err *e);
 
 /* Calls perform once with this payload; prints log lines, store calls,
- * result, time and memory to out. 0 when the job would have completed. */
+ * result, time and memory to out. live: calls go out. 0 when the job would
+ * have completed. */
 MUSTCHECK int script_run(const char *file, const struct conf *conf,
-    struct bh_bytes payload, FILE *out, struct err *e);
+    struct bh_bytes payload, bool live, FILE *out, struct err *e);
 
 #endif

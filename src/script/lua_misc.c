@@ -74,28 +74,43 @@ push_file(lua_State *L, const char *path, size_t max)
 	return rc;
 }
 
-static int
-misc_secret(lua_State *L)
+void
+lua_misc_secret(lua_State *L, const char *name)
 {
-	const char *credentials = getenv("CREDENTIALS_DIRECTORY");
+	const char *credentials = getenv("CREDENTIALS_DIRECTORY"), *s;
 	struct state *st = state_of(L);
 	const char *dir = st->src->env->secrets_dir;
 	size_t len;
-	const char *name = luaL_checklstring(L, 1, &len);
 	int rc;
 
-	luaL_argcheck(L, secret_name_ok(name, len), 1, "a secret's name is "
-	    "made of letters, digits, '_', '.' and '-'");
+	if (st->host->secret) {
+		s = st->host->secret(st->host, name, &len);
+		if (!s)
+			luaL_error(L, "secret '%s' is not declared", name);
+		lua_pushlstring(L, s, len);
+		return;
+	}
 	cpu_guard(&st->host->cpu);
 	free(st->file);
 	st->file = NULL;
 	rc = secret_read(dir, name, &st->file, &len);
 	cpu_unguard(&st->host->cpu);
 	if (rc < 0)
-		return luaL_error(L, "secret '%s' cannot be read from %s%s%s: "
+		luaL_error(L, "secret '%s' cannot be read from %s%s%s: "
 		    "%s", name, credentials ? credentials : "",
 		    credentials ? " or " : "", dir, strerror(-rc));
 	lua_pushlstring(L, st->file, len);
+}
+
+static int
+misc_secret(lua_State *L)
+{
+	size_t len;
+	const char *name = luaL_checklstring(L, 1, &len);
+
+	luaL_argcheck(L, secret_name_ok(name, len), 1, "a secret's name is "
+	    "made of letters, digits, '_', '.' and '-'");
+	lua_misc_secret(L, name);
 	return 1;
 }
 

@@ -16,6 +16,7 @@
 #include "front/resp_codec.h"
 #include "plugin.h"
 #include "rt/mbox.h"
+#include "script/call.h"
 #include "script/script_opts.h"
 #include "script/source.h"
 
@@ -102,7 +103,9 @@ struct run_end {
 	size_t len;
 };
 
-enum run_wait { WAIT_NONE, WAIT_CPU, WAIT_SLEEP, WAIT_ANSWER };
+enum run_wait {
+	WAIT_NONE, WAIT_CPU, WAIT_SLEEP, WAIT_ANSWER, WAIT_CALL
+};
 
 /* The worker's part of a run. Lua code reaches it through state->run. */
 struct run {
@@ -125,6 +128,8 @@ struct run {
 	double begun_at;		/* loop time */
 	struct ask *ask;		/* under way */
 	struct ask *answered;		/* to be read at the next step */
+	struct call *call;		/* under way outside */
+	struct call *called;		/* to be read at the next step */
 };
 
 /* A batch is one run with several jobs: a message of its own, without a job,

@@ -7,9 +7,12 @@
 #include "base/attr.h"
 #include "script/lua_ask.h"
 #include "script/lua_crypto.h"
+#include "script/lua_exec.h"
+#include "script/lua_http.h"
 #include "script/lua_job.h"
 #include "script/lua_json.h"
 #include "script/lua_log.h"
+#include "script/lua_mail.h"
 #include "script/lua_misc.h"
 #include "script/lua_time.h"
 #include "script/state.h"
@@ -203,6 +206,9 @@ sandbox_open(lua_State *L)
 	lua_time_open(L);
 	lua_misc_open(L);
 	lua_ask_open(L);
+	lua_http_open(L);
+	lua_mail_open(L);
+	lua_exec_open(L);
 	lua_job_open(L);
 	env_make(L);
 	lua_settop(L, 0);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/attr.h"
 #include "base/die.h"
 #include "base/xalloc.h"
 
@@ -23,14 +24,90 @@ user_copy(const struct conf_user *from, size_t n)
 	return to;
 }
 
+/* Options that a test leaves out are NULL. */
+static char *
+text_copy(const char *s)
+{
+	return xstrdup(s ? s : "");
+}
+
+static char **
+list_copy(char *const *from, bool lower)
+{
+	size_t n = 0, i;
+	char **to, *p;
+
+	while (from && from[n])
+		n++;
+	to = xcalloc(n + 1, sizeof(*to));
+	for (i = 0; i < n; i++) {
+		to[i] = xstrdup(from[i]);
+		for (p = to[i]; lower && *p; p++)
+			*p = (char)tolower((unsigned char)*p);
+	}
+	return to;
+}
+
+static void
+list_free(char **list)
+{
+	size_t i;
+
+	for (i = 0; list[i]; i++)
+		free(list[i]);
+	free(list);
+}
+
+static bool
+list_equal(char *const *a, char *const *b)
+{
+	size_t i;
+
+	for (i = 0; a[i] && b[i]; i++)
+		if (strcmp(a[i], b[i]) != 0)
+			return false;
+	return !a[i] && !b[i];
+}
+
+/* The plain strings of an environment. */
+static const size_t texts[] = {
+	offsetof(struct script_env, lua_dir),
+	offsetof(struct script_env, secrets_dir),
+	offsetof(struct script_env, state_dir),
+	offsetof(struct script_env, http_ca_file),
+	offsetof(struct script_env, http_proxy),
+	offsetof(struct script_env, mail_server),
+	offsetof(struct script_env, mail_user),
+	offsetof(struct script_env, mail_password),
+	offsetof(struct script_env, mail_from),
+	offsetof(struct script_env, mail_tls),
+};
+
+static char *
+text_at(const struct script_env *e, size_t i)
+{
+	return *(char **)(uintptr_t)((const char *)e + texts[i]);
+}
+
 struct script_env *
 script_env_new(const struct conf *conf)
 {
 	struct script_env *e = xcalloc(1, sizeof(*e));
 
 	atomic_init(&e->refs, 1);
-	e->lua_dir = xstrdup(conf->lua_dir);
-	e->secrets_dir = xstrdup(conf->secrets_dir);
+	e->lua_dir = text_copy(conf->lua_dir);
+	e->secrets_dir = text_copy(conf->secrets_dir);
+	e->state_dir = text_copy(conf->state_dir);
+	e->http_ca_file = text_copy(conf->http_ca_file);
+	e->http_proxy = text_copy(conf->http_proxy);
+	e->http_max_size = conf->http_max_size;
+	e->allow_hosts = list_copy(conf->allow_hosts, true);
+	e->mail_server = text_copy(conf->mail_server);
+	e->mail_user = text_copy(conf->mail_user);
+	e->mail_password = text_copy(conf->mail_password);
+	e->mail_from = text_copy(conf->mail_from);
+	e->mail_tls = text_copy(conf->mail_tls);
+	e->exec_allow = list_copy(conf->exec_allow, false);
 	e->memory = conf->script_memory;
 	e->cpu_ms = conf->script_cpu;
 	e->max_payload = conf->max_payload;
@@ -61,8 +138,10 @@ script_env_unref(struct script_env **ep)
 		free(e->user[i].s);
 	}
 	free(e->user);
-	free(e->lua_dir);
-	free(e->secrets_dir);
+	for (i = 0; i < nitems(texts); i++)
+		free(text_at(e, i));
+	list_free(e->allow_hosts);
+	list_free(e->exec_allow);
 	free(e);
 }
 
@@ -81,11 +160,15 @@ script_env_equal(const struct script_env *a, const struct script_env *b)
 {
 	size_t i;
 
-	if (strcmp(a->lua_dir, b->lua_dir) != 0 ||
-	    strcmp(a->secrets_dir, b->secrets_dir) != 0 ||
-	    a->memory != b->memory || a->cpu_ms != b->cpu_ms ||
+	for (i = 0; i < nitems(texts); i++)
+		if (strcmp(text_at(a, i), text_at(b, i)) != 0)
+			return false;
+	if (a->memory != b->memory || a->cpu_ms != b->cpu_ms ||
 	    a->max_payload != b->max_payload ||
-	    a->max_result != b->max_result || a->nuser != b->nuser)
+	    a->max_result != b->max_result || a->nuser != b->nuser ||
+	    a->http_max_size != b->http_max_size ||
+	    !list_equal(a->allow_hosts, b->allow_hosts) ||
+	    !list_equal(a->exec_allow, b->exec_allow))
 		return false;
 	for (i = 0; i < a->nuser; i++)
 		if (!user_equal(&a->user[i], &b->user[i]))

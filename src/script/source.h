@@ -21,6 +21,12 @@ struct script_env {
 	int64_t cpu_ms;			/* between two waits */
 	int64_t max_payload;
 	int64_t max_result;
+	char *state_dir;
+	char *http_ca_file, *http_proxy;
+	int64_t http_max_size;
+	char **allow_hosts;		/* lower-case; lists end with NULL */
+	char *mail_server, *mail_user, *mail_password, *mail_from, *mail_tls;
+	char **exec_allow;
 	struct conf_user *user;
 	size_t nuser;
 	const struct lua_lib *libs;	/* of plugins; they outlive all */

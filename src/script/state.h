@@ -42,6 +42,9 @@ struct host {
 	void (*nap)(struct host *h, struct run *r, int64_t ms);
 	void (*log)(struct host *h, enum log_level level,
 	    const struct log_about *about, const char *text);
+	/* A secret that is not read from a file; NULL: they all are. */
+	const char *(*secret)(struct host *h, const char *name, size_t *len);
+	bool dry;			/* calls go nowhere */
 };
 
 /* Precedes every block that Lua allocates. */

@@ -14,6 +14,7 @@
 #include "script/load.h"
 #include "script/lua_ask.h"
 #include "script/lua_hook.h"
+#include "script/outside.h"
 #include "script/run.h"
 #include "script/watch.h"
 
@@ -40,6 +41,7 @@ struct worker {
 	struct state_list states;
 	struct watch *watch;		/* index 0 only */
 	struct pulse pulse;
+	struct outside *outside;
 	bool stop;
 };
 
@@ -99,7 +101,11 @@ end_run(struct worker *w, struct run *r)
 	if (r->ask)
 		r->ask->run = NULL;	/* its answer comes too late */
 	r->ask = NULL;
+	if (r->call)
+		outside_cancel(w->outside, r->call);
+	r->call = NULL;
 	ask_free(&r->answered);		/* an answer that it did not live to see */
+	call_free(&r->called);
 	send_main(w, &msg_of(r)->m, FROM_ENDED);
 }
 
@@ -259,6 +265,7 @@ step(struct worker *w, struct run *r)
 	st = r->st;
 	ended = run_step(msg_of(r));
 	ask_free(&r->answered);
+	call_free(&r->called);
 	if (ended) {
 		end_run(w, r);
 		if (st->dead)
@@ -270,6 +277,19 @@ step(struct worker *w, struct run *r)
 	arm_deadline(w, r);
 	if (r->wait == WAIT_CPU)
 		make_ready(w, r);
+	else if (r->wait == WAIT_CALL)
+		outside_begin(w->outside, r->call);
+}
+
+static void
+on_called(void *arg, struct call *c)
+{
+	struct run *r = c->run;
+
+	CHECK(r->call == c && r->wait == WAIT_CALL);
+	r->call = NULL;
+	r->called = c;
+	make_ready(arg, r);
 }
 
 static void
@@ -572,6 +592,7 @@ worker_main(void *arg)
 	flush(w);
 	while (!TAILQ_EMPTY(&w->states))
 		state_drop(w, TAILQ_FIRST(&w->states));
+	outside_free(&w->outside);
 	cpu_done(&w->host.cpu);
 	return NULL;
 }
@@ -596,6 +617,7 @@ worker_new(int index, struct script_memory *memory, struct mbox *to_main)
 	mbox_init(&w->inbox, wake, w);
 	ev_async_init(&w->wake, on_wake);
 	ev_async_start(w->loop, &w->wake);
+	w->outside = outside_new(w->loop, on_called, w);
 	if (index == 0)
 		w->watch = watch_new(w->loop, on_changed, w);
 	snprintf(name, sizeof(name), "script-%d", index);

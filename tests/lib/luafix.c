@@ -41,6 +41,7 @@ luafix_init(struct luafix *f)
 	f->conf.script_slots = 1024;
 	f->conf.max_payload = 1 << 20;
 	f->conf.max_result = 1 << 20;
+	f->conf.http_max_size = 10 << 20;
 }
 
 static int
@@ -120,7 +121,7 @@ luafix_run(struct luafix *f, const char *body, const char *payload)
 	out = open_memstream(&printed, &len);
 	assert_non_null(out);
 	f->e = (struct err)ERR_INIT;
-	rc = script_run(file, &f->conf, data, out, &f->e);
+	rc = script_run(file, &f->conf, data, f->live, out, &f->e);
 	fclose(out);
 	buf_reset(&f->out, 0);
 	buf_add(&f->out, printed, len);

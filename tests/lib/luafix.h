@@ -14,6 +14,7 @@ struct luafix {
 	char dir[64];
 	char scripts[80], modules[80], secrets[80];
 	struct conf conf;
+	bool live;			/* calls go out */
 	struct buf out;			/* what the last run printed */
 	struct err e;			/* why it failed */
 };

@@ -35,6 +35,7 @@ BEGIN {
 	pin["sqlite3.h"] = "src/journal/ src/ctl/"
 	pin["lua.h"] = pin["lauxlib.h"] = pin["lualib.h"] = \
 	    "src/script/ plugins/skeleton/"
+	pin["curl/"] = "src/script/curl_"
 	pin["ev.h"] = "src/rt/ src/script/ src/boot/"
 	pin["libconfig.h"] = "src/conf/"
 	pin["systemd/"] = "src/rt/ src/boot/"
