@@ -17,7 +17,8 @@ mail_of(const struct transfer *t)
 	return (struct mail_call *)t->call;
 }
 
-/* The server's last answer, for the error. */
+/* The server's last refusal, for the error; after it comes the answer to
+ * QUIT. */
 static size_t
 on_answer(char *data, size_t size, size_t n, void *arg)
 {
@@ -25,6 +26,8 @@ on_answer(char *data, size_t size, size_t n, void *arg)
 	size_t len;
 
 	n *= size;
+	if (n < 3 || (data[0] != '4' && data[0] != '5'))
+		return n;
 	len = n < sizeof(t->answer) - 1 ? n : sizeof(t->answer) - 1;
 	while (len > 0 && (data[len - 1] == '\n' || data[len - 1] == '\r'))
 		len--;
@@ -196,6 +199,7 @@ curl_mail_begin(struct transfer *t)
 
 	if (take_server(t, t->call->env->mail_server) < 0)
 		return -1;
+	t->answer[0] = '\0';
 	set_server(t);
 	l->easy_setopt(t->easy, CURLOPT_MAIL_FROM, m->from);
 	for (i = 0; i < m->nto; i++)

@@ -39,7 +39,7 @@ BEGIN {
 	pin["ev.h"] = "src/rt/ src/script/ src/boot/"
 	pin["libconfig.h"] = "src/conf/"
 	pin["systemd/"] = "src/rt/ src/boot/"
-	pin["dlfcn.h"] = "src/front/plugin.c"
+	pin["dlfcn.h"] = "src/front/plugin.c src/script/curl_lib.c"
 	pin["hiredis/"] = "nobody"
 	pin["uthash.h"] = "nobody"
 }
