@@ -110,6 +110,35 @@ put_commits(struct metrics *m, const struct bh_health *h)
 }
 
 static void
+put_keys(struct metrics *m, const struct bh_health *h)
+{
+	metrics_family(m, "bellhop_keys", "gauge",
+	    "Keys, by what a restart does to them.");
+	metrics_sample(m, "", "policy=\"durable\"", (double)h->keys_durable);
+	metrics_sample(m, "", "policy=\"volatile\"",
+	    (double)(h->keys - h->keys_durable));
+	metrics_one(m, "bellhop_keys_expiring", "gauge",
+	    "Keys with an expiry.", (double)h->keys_expiring);
+	metrics_family(m, "bellhop_keys_memory_bytes", "gauge",
+	    "Memory of keys; that of volatile ones is the cache.");
+	metrics_sample(m, "", "policy=\"durable\"",
+	    (double)h->keys_memory_bytes);
+	metrics_sample(m, "", "policy=\"volatile\"",
+	    (double)h->cache_memory_bytes);
+	metrics_one(m, "bellhop_key_hits_total", "counter",
+	    "Keys that were asked for and found.", (double)h->key_hits);
+	metrics_one(m, "bellhop_key_misses_total", "counter",
+	    "Keys that were asked for and not found.",
+	    (double)h->key_misses);
+	metrics_one(m, "bellhop_keys_expired_total", "counter",
+	    "Keys that came to their expiry.", (double)h->keys_expired);
+	metrics_one(m, "bellhop_keys_evicted_total", "counter",
+	    "Keys that made room in the cache.", (double)h->keys_evicted);
+	metrics_one(m, "bellhop_limiters", "gauge", "Rate limiters.",
+	    (double)h->limiters);
+}
+
+static void
 put_backend(struct metrics *m, const struct cmd_env *env)
 {
 	struct bh_health h = {0};
@@ -131,6 +160,7 @@ put_backend(struct metrics *m, const struct cmd_env *env)
 	metrics_one(m, "bellhop_jobs_memory_bytes", "gauge",
 	    "Memory of all jobs.", (double)h.jobs_memory_bytes);
 	put_commits(m, &h);
+	put_keys(m, &h);
 }
 
 static void

@@ -86,6 +86,24 @@ def test_connections_and_errors(bh, c):
         before, "bellhop_command_errors_total") + 1
 
 
+def test_keys_are_counted(c):
+    before = metrics(c)
+    c.call("SET", "some:key", "v")
+    c.call("SET", "cache:key", "v")
+    c.call("GET", "some:key")
+    c.call("GET", "no:key")
+    m = metrics(c)
+    for policy in ("durable", "volatile"):
+        assert value(m, "bellhop_keys", policy=policy) == value(
+            before, "bellhop_keys", policy=policy) + 1
+        assert value(m, "bellhop_keys_memory_bytes", policy=policy) > value(
+            before, "bellhop_keys_memory_bytes", policy=policy)
+    assert value(m, "bellhop_key_hits_total") > value(
+        before, "bellhop_key_hits_total")
+    assert value(m, "bellhop_key_misses_total") > value(
+        before, "bellhop_key_misses_total")
+
+
 def test_a_plugin_adds_its_own(c, q):
     before = value(metrics(c), "bellhop_skeleton_events_total")
     c.add(q, "a")

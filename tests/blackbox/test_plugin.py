@@ -3,10 +3,12 @@
 import os
 import shutil
 import subprocess
+import textwrap
 
 import pytest
 
 from daemon import TOP, plugin_dir
+from exposition import parse, value
 
 SOURCE = """
 #include <stdio.h>
@@ -25,20 +27,24 @@ const struct bh_plugin %s = {.abi = BH_ABI + %d, .name = "%s", .version = "1",
 """
 
 
-def build(d, name, calls="", symbol="bellhop_plugin", abi=0, own=None,
-          init="init"):
-    """A plugin of the test's own in the daemon's plugin_dir."""
+def compile_plugin(source, to, *flags):
     cc = os.environ.get("CC", "cc").split()
     if not shutil.which(cc[0]):
         pytest.skip("there is no C compiler")
+    subprocess.run([*cc, "-std=gnu11", "-fPIC", "-shared", *flags, "-o", to,
+                    source], check=True)
+
+
+def build(d, name, calls="", symbol="bellhop_plugin", abi=0, own=None,
+          init="init"):
+    """A plugin of the test's own in the daemon's plugin_dir."""
     where = os.path.join(d.root, "plugins")
     os.makedirs(where, exist_ok=True)
     source = os.path.join(where, name + ".c")
     with open(source, "w", encoding="utf-8") as f:
         f.write(SOURCE % (calls, symbol, abi, own or name, init))
-    subprocess.run([*cc, "-std=gnu11", "-fPIC", "-shared", "-w",
-                    "-I" + os.path.join(TOP, "src"), "-o",
-                    os.path.join(where, name + ".so"), source], check=True)
+    compile_plugin(source, os.path.join(where, name + ".so"), "-w",
+                   "-I" + os.path.join(TOP, "src"))
     d.write_config({"plugin_dir": where, "plugins": [name]})
     return os.path.join(where, name + ".so")
 
@@ -161,6 +167,29 @@ return {
     job = c.call("JOB.WAIT", c.add("s", "x"), 30000)
     assert job["state"] == "completed", job
     assert '"global":42' in job["result"] and '"required":42' in job["result"]
+
+
+def test_the_example_of_the_readme(make):
+    with open(os.path.join(TOP, "plugins", "README.md"),
+              encoding="utf-8") as f:
+        text = textwrap.dedent(f.read().split("```c\n")[1].split("```")[0])
+    d = make(start=False)
+    include = os.path.join(d.root, "include", "bellhop")
+    os.makedirs(include)
+    shutil.copy(os.path.join(TOP, "src", "plugin.h"), include)
+    source = os.path.join(d.root, "hello.c")
+    with open(source, "w", encoding="utf-8") as f:
+        f.write(textwrap.dedent(text))
+    compile_plugin(source, os.path.join(d.root, "hello.so"), "-Wall",
+                   "-Wextra", "-Werror", "-fvisibility=hidden",
+                   "-I" + os.path.dirname(include))
+    d.write_config({"plugin_dir": d.root, "plugins": ["hello"]})
+    d.start()
+    c = d.client()
+    c.add("q", "x")
+    c.done(c.fetch1("q"))
+    m = parse(c.call("BELLHOP", "METRICS"))
+    assert value(m, "bellhop_hello_completed_total") == 1
 
 
 def test_plugins_export_nothing_else():
