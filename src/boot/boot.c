@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/xalloc.h"
 #include "boot/daemon.h"
+#include "cmd/alert.h"
 #include "cmd/bus.h"
 #include "rt/journald.h"
 
@@ -296,6 +297,7 @@ start(struct daemon *d, struct err *e)
 	pool_listen(d->pool);
 	if (host_start(d->host, e) < 0)
 		return -1;
+	d->env.alerts = alerts_new(&d->env);
 	loop_on_turn(d->loop, turn_wake, turn_run, d);
 	loop_on_signal(d->loop, SIGHUP, on_hangup, d);
 	loop_on_signal(d->loop, SIGTERM, on_terminate, d);
@@ -323,6 +325,7 @@ stop(struct daemon *d)
 		d->env.ops->close(d->env.be);
 	d->env.be = NULL;
 	reload_abort(d);
+	alerts_free(&d->env.alerts);
 	pool_free(&d->pool);
 	if (d->host)
 		host_close_doors(d->host);

@@ -12,7 +12,7 @@
  *
  *  4. what the script threads have sent: results, questions
  *  5. what the plugins' doors have received: more commands start
- *  6. the handler host asks for jobs where it has room
+ *  6. the handler host asks for jobs where it has room; alerts look around
  *  7. waiting jobs are handed out; all changes of this turn go to the
  *     journal as one batch
  *  8. answers leave on the sockets, the plugins' doors' too; dead
@@ -20,6 +20,7 @@
  */
 #include "base/clock.h"
 #include "boot/daemon.h"
+#include "cmd/alert.h"
 
 void
 turn_wake(void *arg)
@@ -35,12 +36,15 @@ turn_run(void *arg)
 {
 	struct daemon *d = arg;
 	struct clock_time now = clock_now();
-	int64_t next, at;
+	int64_t next, at, alert;
 
 	pool_take(d->pool, now.mono_ms);
 	host_take(d->host);
 	pool_feed(d->pool);
+	alert = alerts_turn(d->env.alerts, now.wall_ms, now.mono_ms);
 	next = d->env.ops->turn_end(d->env.be);
+	if (alert < next)
+		next = alert;
 	at = host_flush(d->host);
 	if (at < next)
 		next = at;

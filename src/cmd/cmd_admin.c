@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "base/xalloc.h"
+#include "cmd/alert.h"
 #include "cmd/args.h"
 #include "cmd/env.h"
 #include "cmd/rows.h"
@@ -149,6 +150,21 @@ put_backend(struct reply *r, const struct bh_health *h)
 	reply_pair_int(r, "jobs_memory_bytes", h->jobs_memory_bytes);
 }
 
+/* Their sentences; BELLHOP ALERTS has the rest. */
+static void
+put_alerts(const struct cmd_env *env, struct reply *r)
+{
+	struct alert_info i;
+	size_t n = 0, at;
+
+	while (env->alerts && alerts_at(env->alerts, n, &i))
+		n++;
+	reply_str(r, "alerts");
+	r->ops->array(r, n);
+	for (at = 0; at < n && alerts_at(env->alerts, at, &i); at++)
+		reply_str(r, i.text);
+}
+
 static void
 bellhop_status(struct cmd_call *call)
 {
@@ -157,7 +173,7 @@ bellhop_status(struct cmd_call *call)
 	struct bh_health h = {0};
 
 	env->ops->health(env->be, &h);
-	r->ops->map(r, 21 + (env->figures != NULL));
+	r->ops->map(r, 22 + (env->figures != NULL));
 	reply_pair_str(r, "version", BELLHOP_VERSION);
 	reply_pair_int(r, "pid", getpid());
 	reply_pair_int(r, "uptime_ms",
@@ -170,6 +186,7 @@ bellhop_status(struct cmd_call *call)
 	reply_pair_int(r, "connections_total", env->stats.connections);
 	reply_pair_int(r, "commands_total", env->stats.commands);
 	reply_pair_int(r, "errors_total", env->stats.errors);
+	put_alerts(env, r);
 	if (env->figures) {
 		reply_str(r, "process");
 		env->figures(env->arg, r);
@@ -237,6 +254,8 @@ static const struct cmd_sub bellhop_subs[] = {
 	    "Tells whether the daemon lives and is ready, and why not."},
 	{"METRICS", 2, ROLE_READER, bellhop_metrics, "",
 	    "Shows all figures in Prometheus' text format."},
+	{"ALERTS", 2, ROLE_READER, bellhop_alerts, "",
+	    "Shows the alerts that are on."},
 	{"RELOAD", 2, ROLE_ADMIN, bellhop_reload, "",
 	    "Reads the configuration and the scripts again, and reports."},
 	{"SCRIPTS", 2, ROLE_OPERATOR, bellhop_scripts, "",

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/xalloc.h"
+#include "cmd/alert.h"
 #include "cmd/args.h"
 #include "cmd/bus.h"
 #include "cmd/env.h"
@@ -161,6 +162,25 @@ put_backend(struct metrics *m, const struct cmd_env *env)
 	    "Memory of all jobs.", (double)h.jobs_memory_bytes);
 	put_commits(m, &h);
 	put_keys(m, &h);
+}
+
+static void
+put_alerts(struct metrics *m, const struct cmd_env *env)
+{
+	struct alert_info a;
+
+	metrics_family(m, "bellhop_alert", "gauge",
+	    "1 while the alert is on.");
+	for (size_t i = 0; env->alerts && alerts_at(env->alerts, i, &a); i++) {
+		char rule[64];
+
+		/* New errors of one queue are one sample. */
+		snprintf(rule, sizeof(rule), "rule=\"%s\"", a.rule);
+		if (alerts_first(env->alerts, i))
+			metrics_sample(m, "", metrics_labels(m, a.kind &&
+			    strcmp(a.kind, "schedule") == 0 ? "schedule" :
+			    "queue", text(a.subject), rule), 1);
+	}
 }
 
 static void
@@ -336,6 +356,7 @@ queues_known(struct bh_req *req)
 	put_process(&m, env);
 	put_connections(&m, env);
 	put_backend(&m, env);
+	put_alerts(&m, env);
 	put_scripts(&m, env);
 	put_bus(&m, env);
 	/* With the backend away, the rest is still worth knowing. */

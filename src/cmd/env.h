@@ -31,6 +31,7 @@ struct script_figures {
 	int64_t busy_ms;		/* the slowest thread, at one thing */
 };
 
+struct alerts;
 struct bus;
 struct slowlog;
 
@@ -51,6 +52,7 @@ struct cmd_env {
 	void *be;
 	const struct conf *conf;	/* the one in force */
 	struct tokens *tokens;
+	struct alerts *alerts;		/* boot's; NULL in small tests */
 	struct bus *bus;		/* boot's; NULL in small tests */
 	bool draining;			/* new work is answered BUSY */
 	int64_t started_at;		/* wall ms */

@@ -15,9 +15,11 @@ cmd_fn client_list;
 cmd_fn client_kill;
 
 /* Of BELLHOP, in files of their own. */
+cmd_fn bellhop_alerts;
 cmd_fn bellhop_events;
 cmd_fn bellhop_health;
 cmd_fn bellhop_metrics;
+/* BELLHOP TOKEN, in cmd_token.c. */
 cmd_fn bellhop_token;
 
 /* A container command's own table; arity counts both names. */

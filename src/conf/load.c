@@ -69,6 +69,25 @@ element_wants(const struct option *o, const char *s)
 	    "A-Z a-z 0-9 _ -";
 }
 
+/* What this text has to look like, NULL when it does. */
+static const char *
+text_wants(const struct option *o, const char *s)
+{
+	size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyz"
+	    "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:-");
+
+	if (strcmp(o->rule.name, "alerts.queue") == 0)
+		return n <= 128 && s[n] == '\0' ? NULL : "a queue's name, 1 "
+		    "to 128 of A-Z a-z 0-9 _ . : -";
+	if (strcmp(o->rule.name, "alerts.webhook") == 0)
+		return strncmp(s, "https://", 8) == 0 ||
+		    strncmp(s, "http://", 7) == 0 ? NULL :
+		    "a URL http://… or https://…";
+	if (strcmp(o->rule.name, "alerts.mail") == 0)
+		return strchr(s, '@') ? NULL : "a mail address";
+	return NULL;
+}
+
 static void
 read_list(struct reader *r, const config_setting_t *s,
     const struct option *o)
@@ -108,6 +127,7 @@ read_option(struct reader *r, const config_setting_t *s,
 {
 	struct value v;
 	void *field = field_of(r->conf, o);
+	const char *wants;
 
 	if (o->rule.type == RULE_LIST) {
 		read_list(r, s, o);
@@ -115,6 +135,11 @@ read_option(struct reader *r, const config_setting_t *s,
 	}
 	if (reader_value(r, s, &o->rule, &v) != 0)
 		return;
+	wants = o->rule.type == RULE_STR ? text_wants(o, v.s) : NULL;
+	if (wants) {
+		reader_reject(r, s, o->rule.name, wants);
+		return;
+	}
 	if (o->rule.type == RULE_BOOL) {
 		*(bool *)field = v.i;
 	} else if (v.s) {

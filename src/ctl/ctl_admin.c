@@ -141,11 +141,19 @@ static void
 advise(const struct survey *s, const struct resp_value *status,
     struct buf *out)
 {
+	const struct resp_value *alerts = value_get(status, "alerts");
+	const struct resp_value *first = alerts && alerts->n > 0 ?
+	    &alerts->items[0] : NULL;
+
 	if (!value_int(status, "accepting", 1)) {
 		buf_adds(out, "New work is refused: ");
 		render_text(out, value_bytes(status, "text"), 0);
 	} else if (!s->ready) {
 		buf_addf(out, "Not ready: %s", s->ill);
+	} else if (first) {
+		buf_addf(out, "%jd alert%s: ", (intmax_t)alerts->n,
+		    alerts->n == 1 ? "" : "s");
+		render_text(out, first->s, 0);
 	} else if (s->broken > 0) {
 		buf_addf(out, "%jd of %jd scripts cannot be loaded: %s",
 		    (intmax_t)s->broken, (intmax_t)s->scripts, s->cause);

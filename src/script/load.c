@@ -14,6 +14,7 @@
 
 #define SCRIPT_MAX (1024 * 1024)
 #define MODULE_DEPTH 8
+#define ALERTS_FILE "(built in)/alerts.lua"
 
 static bool
 is_script(const char *name)
@@ -45,6 +46,18 @@ by_name(const void *a, const void *b)
 {
 	return strcmp(((const struct found *)a)->file,
 	    ((const struct found *)b)->file);
+}
+
+/* Its name comes before every path: it has its queue first. */
+static void
+add_alerts(struct scan *s)
+{
+	struct found f = {.file = xstrdup(ALERTS_FILE)};
+
+	f.src = source_new(ALERTS_FILE, xstrdup(load_alerts_lua),
+	    strlen(load_alerts_lua), s->env);
+	s->files = xrealloc(s->files, (s->nfiles + 1) * sizeof(*s->files));
+	s->files[s->nfiles++] = f;
 }
 
 static void
@@ -148,6 +161,8 @@ load_scan(struct scan *s)
 		    s->dir, strerror(errno));
 		return;
 	}
+	if (s->env->alerts)
+		add_alerts(s);
 	scan_dir(s, d);
 	closedir(d);
 	digest_modules(s);

@@ -12,4 +12,7 @@ void load_scan(struct scan *s);
 MUSTCHECK int load_file(const char *file, struct script_env *env,
     struct source **ret, char **ret_error);
 
+/* The built-in script that sends alerts: alerts.lua. */
+extern const char load_alerts_lua[];
+
 #endif

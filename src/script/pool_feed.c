@@ -298,6 +298,7 @@ pool_feed(struct pool *p)
 	struct served *s;
 	int64_t room;
 
+	pool_flush(p);			/* webhooks that have come */
 	if (p->draining)
 		return;
 	if (p->feed_after && p->mono_ms < p->feed_after)

@@ -108,6 +108,9 @@ script_env_new(const struct conf *conf)
 	e->mail_from = text_copy(conf->mail_from);
 	e->mail_tls = text_copy(conf->mail_tls);
 	e->exec_allow = list_copy(conf->exec_allow, false);
+	/* Not compared below: it changes nothing for other scripts. */
+	e->alerts = (conf->alerts_webhook && *conf->alerts_webhook) ||
+	    (conf->alerts_mail && *conf->alerts_mail);
 	e->memory = conf->script_memory;
 	e->cpu_ms = conf->script_cpu;
 	e->max_payload = conf->max_payload;

@@ -17,6 +17,7 @@ struct script_env {
 	atomic_int refs;
 	char *lua_dir;
 	char *secrets_dir;
+	bool alerts;			/* the built-in script is wanted */
 	int64_t memory;			/* of one state, bytes */
 	int64_t cpu_ms;			/* between two waits */
 	int64_t max_payload;
