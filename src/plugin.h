@@ -106,11 +106,15 @@ struct bh_job_error {
 	struct bh_bytes version;	/* of the script, empty for workers */
 };
 
-/* What job:step() has kept of an earlier run: JSON, empty for a sleep. */
+/* What job:step() has kept of an earlier run: JSON; data NULL: a sleep. */
 struct bh_step {
 	struct bh_bytes name;
 	struct bh_bytes value;
 };
+
+/* Of one job: steps, bytes of a step's name, bytes of all names and values. */
+enum { BH_STEPS_MAX = 1000, BH_STEP_NAME_MAX = 256,
+    BH_STEPS_BYTES = 16 << 20 };
 
 /* A job as others see it. A time of 0 and a string whose data is NULL are
  * absent. All of it belongs to the backend and lasts until the callback that
@@ -184,7 +188,8 @@ struct bh_put {
 	bool duplicate;			/* out: unique found a living job */
 	enum bh_job_state state;	/* out: of the last one */
 	/* More jobs, of other queues or with other options, that stand or fall
-	 * with these; of their requests only the outs are written. NULL: none */
+	 * with these; their req is not looked at, their outs are written. The
+	 * jobs are added in the order of the chain. NULL: none */
 	struct bh_put *also;
 };
 
@@ -219,13 +224,16 @@ struct bh_finish {
 	struct bh_bytes version;	/* script hash, or empty */
 	int64_t delay_ms;		/* -1: back-off (FAIL), none (RELEASE) */
 	bool final;			/* BH_FAIL: no further try */
-	struct bh_bytes step;		/* RELEASE: job:sleep()'s, or empty */
+	/* RELEASE: job:sleep()'s, kept as a step without a value; CONFLICT or
+	 * TOOBIG as in job_extend, the job is held on then. Empty: none */
+	struct bh_bytes step;
 	enum bh_job_state state;	/* out */
 };
 
 /* job_extend: a longer lease, news of the progress, a step that has been
  * done, or several of these. A step is kept until the job is completed,
- * removed, or retried FRESH; CONFLICT when it is there already. */
+ * removed, or retried FRESH. CONFLICT when it is there already, TOOBIG past
+ * the limits above; nothing of the request is done then. */
 struct bh_extend {
 	struct bh_req req;
 	int64_t id;
@@ -300,6 +308,12 @@ struct bh_alter {
 	struct bh_bytes arg;
 };
 
+/* Upper bounds of the buckets of run times, in ms; one more has the rest. */
+#define BH_RUNTIME_BOUNDS                                                    \
+	5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, \
+	300000
+enum { BH_RUNTIME_BUCKETS = 15 };
+
 struct bh_queue_stats {
 	struct bh_bytes name;
 	int64_t count[BH_STATES];
@@ -311,6 +325,12 @@ struct bh_queue_stats {
 	int64_t oldest_waiting_ms;
 	int64_t processed_total, failed_total, stalled_total;
 	int64_t p50_ms, p95_ms, p99_ms;
+	/* Since the backend was opened: run times of ended tries, each in its
+	 * own bucket alone; jobs that were added, completed, taken away by
+	 * JOB.REMOVE or QUEUE.PURGE; failed tries that another one follows. */
+	int64_t runtime_count, runtime_sum_ms;
+	int64_t runtime_bucket[BH_RUNTIME_BUCKETS];
+	int64_t added_total, completed_total, retried_total, removed_total;
 };
 
 struct bh_error_group {
@@ -651,7 +671,8 @@ struct bh_door_ops {
 struct bh_caller;
 
 enum bh_call_flag {
-	/* JOB.ADD answers a map of id, queue, state and duplicate. */
+	/* JOB.ADD answers a map of id, queue, state and duplicate, JOB.MADD
+	 * an array of them. */
 	BH_CALL_DETAIL = 1,
 	/* It was received after the door's drain(): what changes something
 	 * or waits is answered BUSY. */

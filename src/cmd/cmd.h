@@ -71,7 +71,7 @@ struct cmd_call {
 	void (*done)(struct cmd_call *call);
 	void *user;
 	bool late;			/* it came after the shutdown began */
-	bool detail;			/* JOB.ADD answers with a map */
+	bool detail;			/* JOB.ADD, MADD: see BH_CALL_DETAIL */
 	bool mute;			/* no reply is wanted; CLIENT REPLY
 					   changes it for itself */
 	/* The command's: */

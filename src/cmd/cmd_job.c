@@ -14,6 +14,20 @@
 #define LIST_DEFAULT 100
 #define LIST_MAX 1000
 
+/* What has become of one payload of an add. */
+static void
+put_added(struct reply *r, const struct bh_put *put, int64_t id)
+{
+	r->ops->map(r, 4);
+	reply_str(r, "id");
+	reply_id(r, id);
+	reply_str(r, "queue");
+	r->ops->bulk(r, put->queue.data, put->queue.len);
+	reply_pair_str(r, "state", arg_states[put->state]);
+	reply_str(r, "duplicate");
+	r->ops->boolean(r, put->duplicate);
+}
+
 static void
 added(struct bh_req *req)
 {
@@ -22,19 +36,10 @@ added(struct bh_req *req)
 
 	if (op_failed(op))
 		return;
-	if (!op->call->detail) {
+	if (op->call->detail)
+		put_added(r, &op->put, op->id);
+	else
 		reply_id(r, op->id);
-		op_end(op);
-		return;
-	}
-	r->ops->map(r, 4);
-	reply_str(r, "id");
-	reply_id(r, op->id);
-	reply_str(r, "queue");
-	reply_bytes(r, op->put.queue);
-	reply_pair_str(r, "state", arg_states[op->put.state]);
-	reply_str(r, "duplicate");
-	r->ops->boolean(r, op->put.duplicate);
 	op_end(op);
 }
 
@@ -65,8 +70,12 @@ added_many(struct bh_req *req)
 	if (op_failed(op))
 		return;
 	r->ops->array(r, op->put.npayloads);
-	for (size_t i = 0; i < op->put.npayloads; i++)
-		reply_id(r, op->ids[i]);
+	for (size_t i = 0; i < op->put.npayloads; i++) {
+		if (op->call->detail)
+			put_added(r, &op->put, op->ids[i]);
+		else
+			reply_id(r, op->ids[i]);
+	}
 	op_end(op);
 }
 
@@ -98,6 +107,101 @@ cmd_job_madd(struct cmd_call *call)
 	struct err e;
 
 	if (parse_madd(op, &e) < 0)
+		op_fail(op, &e);
+	else
+		call->env->ops->job_put(call->env->be, &op->put);
+}
+
+static void
+put_many(struct bh_req *req)
+{
+	struct op *op = op_of(req);
+	struct reply *r = op->call->reply;
+	const struct bh_put *p;
+	size_t n = 0;
+
+	if (op_failed(op))
+		return;
+	for (p = &op->put; p; p = p->also)
+		n++;
+	r->ops->array(r, n);
+	for (p = &op->put; p; p = p->also)
+		put_added(r, p, p->ids[0]);
+	op_end(op);
+}
+
+/* One of JOB.MPUT: queue payload k option…; *at moves behind it. */
+static int
+parse_mput_one(const struct cmd_call *call, size_t *at, struct bh_put *p,
+    struct err *e)
+{
+	const struct bh_bytes *argv = call->argv + *at;
+	size_t left = call->argc - *at;
+	int64_t k;
+
+	if (left < 3)
+		return err_set(e, BH_E_ERR, "syntax error: queue, payload and"
+		    " k are expected, the command ends");
+	if (arg_queue(argv[0], e) < 0)
+		return -1;
+	if (!session_may(call->who, argv[0]))
+		return err_set(e, BH_E_NOPERM, "the token '%s' does not"
+		    " include the queue '%.*s'", call->who->user,
+		    (int)argv[0].len, argv[0].data);
+	if (arg_size("payload", argv[1], call->env->conf->max_payload,
+	    "max_payload", e) < 0 ||
+	    arg_int("k", argv[2], 0, (int64_t)left - 3, &k, e) < 0 ||
+	    arg_job_opts(argv, 3 + (size_t)k, 3, &p->opts, e) < 0)
+		return -1;
+	p->queue = argv[0];
+	p->payloads = &argv[1];
+	p->npayloads = 1;
+	*at += 3 + (size_t)k;
+	return 0;
+}
+
+/* The first job is op->put itself, the others are chained to it. */
+static int
+parse_mput(struct op *op, struct err *e)
+{
+	const struct cmd_call *call = op->call;
+	int64_t n, max = call->env->conf->max_arguments;
+	struct bh_put *p = &op->put;
+	struct err why;
+	size_t at = 2;
+
+	op->put = (struct bh_put){.req.done = put_many};
+	if ((int64_t)call->argc > max)
+		return err_set(e, BH_E_TOOBIG, "JOB.MPUT: %zu words; at most"
+		    " %lld are expected (max_arguments)", call->argc,
+		    (long long)max);
+	if (arg_int("n", call->argv[1], 1, ((int64_t)call->argc - 2) / 3, &n,
+	    e) < 0)
+		return -1;
+	op->ids = xcalloc((size_t)n, sizeof(*op->ids));
+	op->also = xcalloc((size_t)n, sizeof(*op->also));
+	for (int64_t i = 0; i < n; i++) {
+		if (i > 0)
+			p = p->also = &op->also[i];
+		p->ids = &op->ids[i];
+		if (parse_mput_one(call, &at, p, &why) < 0)
+			return err_set(e, why.code, "number %lld of %lld:"
+			    " %.180s", (long long)i + 1, (long long)n,
+			    why.text);
+	}
+	if (at < call->argc)
+		return err_set(e, BH_E_ERR, "syntax error: %zu words follow"
+		    " the %lld jobs", call->argc - at, (long long)n);
+	return 0;
+}
+
+void
+cmd_job_mput(struct cmd_call *call)
+{
+	struct op *op = op_new(call);
+	struct err e;
+
+	if (parse_mput(op, &e) < 0)
 		op_fail(op, &e);
 	else
 		call->env->ops->job_put(call->env->be, &op->put);

@@ -33,6 +33,7 @@ op_new(struct cmd_call *call)
 	op->why = NULL;
 	op->ids = NULL;
 	op->windows = NULL;
+	op->also = NULL;
 	call->state = op;
 	call->cancel = op_cancel;
 	return op;
@@ -46,6 +47,7 @@ op_free(struct op *op)
 	free(op->why);
 	free(op->ids);
 	free(op->windows);
+	free(op->also);
 	if (nspare < SPARE_MAX)
 		spare[nspare++] = op;
 	else

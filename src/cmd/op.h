@@ -35,6 +35,7 @@ struct op {
 	struct bh_why *why;		/* freed with the op */
 	int64_t *ids;			/* freed with the op */
 	struct bh_window *windows;	/* freed with the op */
+	struct bh_put *also;		/* freed with the op */
 	char text[160];			/* for a name that a request needs */
 };
 

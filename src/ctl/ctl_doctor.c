@@ -35,6 +35,10 @@ static const struct {
 	{"every error belongs to a job", "errors without a job",
 	    "SELECT count(*) FROM error LEFT JOIN job ON job.id = error.job "
 	    "WHERE job.id IS NULL"},
+	{"every step belongs to a job that has not completed",
+	    "steps without a living or failed job",
+	    "SELECT count(*) FROM step LEFT JOIN job ON job.id = step.job "
+	    "WHERE job.id IS NULL OR job.state = 1", 2},
 	{"every unique key has one holder",
 	    "unique keys that several living jobs hold",
 	    "SELECT count(*) FROM (SELECT 1 FROM job WHERE state = 0 "

@@ -21,10 +21,13 @@ conflict(struct engine *e, struct bh_alter *r, const struct job *j,
 /* Its key may have a new owner: then it lives on without one. The texts of
  * its keys are on the disk only, so the map is fed when they are read. */
 void
-alter_revive(struct engine *e, struct job *j, const struct jbody *d)
+alter_revive(struct engine *e, struct job *j, const struct jbody *d,
+    bool fresh)
 {
 	struct jrec r;
 
+	if (fresh)
+		step_forget(e, j);
 	j->error_count = 0;
 	j->stalled = 0;
 	j->attempt = 0;
@@ -78,7 +81,7 @@ revive_done(struct jread *rd)
 			    (long long)holder->id,
 			    state_names[job_state(holder)]);
 		} else {
-			alter_revive(e, j, d);
+			alter_revive(e, j, d, r->fresh);
 			answer_ok(e, &r->req);
 		}
 	}
@@ -111,6 +114,7 @@ alter_remove_now(struct engine *e, struct job *j)
 	int64_t id = j->id;
 	bool waited = job_is(j, JOB_WAITED);
 
+	j->queue->removed++;
 	job_record_delete(e, j);
 	event_note(e, BH_NEWS_REMOVED, j, (struct bh_bytes){0});
 	job_forget(e, j);

@@ -214,7 +214,8 @@ wants_disk(const struct answer *a, size_t i)
 
 	if (!b || !b->loaded || a->jobs[i].state >= BH_COMPLETED)
 		return true;
-	return a->errors && b->job && job_is(b->job, JOB_HISTORY);
+	return b->job && ((a->errors && job_is(b->job, JOB_HISTORY)) ||
+	    (a->steps && job_is(b->job, JOB_STEPS)));
 }
 
 /* A body that a claim waits for gets what was read; else the answer keeps
@@ -230,6 +231,12 @@ take_disk(struct engine *e, struct answer *a, size_t i, struct jbody *d)
 		return;
 	}
 	fill_disk(j, d, &a->jobs[i]);
+	if (a->steps && j && j->body == b)
+		step_load(e, j, d);
+	if (a->handler) {
+		a->jobs[i].steps = d->steps;
+		a->jobs[i].nsteps = d->nsteps;
+	}
 	if (b && !b->loaded) {
 		body_load(b, d);
 		if (j && j->body == b && job_state(j) == BH_ACTIVE) {
@@ -285,8 +292,8 @@ answer_complete(struct engine *e, struct answer *a)
 	}
 	e->reading++;
 	a->read = (struct jread){.done = read_done, .user = a,
-	    .kind = JREAD_JOBS, .errors = a->errors, .ids = a->ids,
-	    .nids = n, .after = a->errors ? JREAD_LATEST : e->cold_lsn};
+	    .kind = JREAD_JOBS, .errors = a->errors, .steps = a->steps,
+	    .ids = a->ids, .nids = n, .after = a->errors ? JREAD_LATEST : e->cold_lsn};
 	journal_read(e->journal, &a->read);
 }
 
@@ -323,17 +330,6 @@ engine_deliver(struct engine *e)
 	return any;
 }
 
-/* An add goes with its jobs, its duplicate with the job that it was told. */
-static bool
-take_back(struct engine *e, const struct bh_req *req)
-{
-	const struct bh_put *p = (const struct bh_put *)req;
-
-	if (req->priv.kind == ANSWER_PUT)
-		return put_take_back(e, p);
-	return req->priv.kind == ANSWER_DUPLICATE && !job_find(e, p->ids[0]);
-}
-
 void
 engine_take_back(struct engine *e, const struct err *why)
 {
@@ -344,7 +340,8 @@ engine_take_back(struct engine *e, const struct err *why)
 		struct bh_req *req = *at;
 
 		if (req->status != BH_OK || req->priv.lsn <= durable ||
-		    !take_back(e, req)) {
+		    req->priv.kind != ANSWER_PUT ||
+		    !put_take_back(e, (const struct bh_put *)req)) {
 			at = &req->priv.next;
 			continue;
 		}

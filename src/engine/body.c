@@ -83,6 +83,7 @@ body_unref(struct body *b)
 	free_texts(b);
 	free(b->worker);
 	free(b->cancel_reason);
+	free(b->steps);
 	free(b);
 }
 

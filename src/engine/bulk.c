@@ -194,7 +194,7 @@ retry_one(struct engine *e, struct bulk *b, struct job *j,
 		TAILQ_INSERT_TAIL(&q->failed, &j->node, link);
 		return;
 	}
-	alter_revive(e, j, d);
+	alter_revive(e, j, d, false);
 	b->req->count++;
 }
 

@@ -3,6 +3,7 @@
 #include "engine/engine.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/rng.h"
 #include "base/xalloc.h"
@@ -95,8 +96,10 @@ cancel_answers(struct engine *e)
 {
 	struct bh_req *req;
 
-	for (req = e->done_head; req; req = req->priv.next)
+	for (req = e->done_head; req; req = req->priv.next) {
 		req->status = BH_E_CANCELED;
+		strcpy(req->text, "shut down before it was stored");
+	}
 	*e->done_tail = e->at_once;
 	e->at_once = e->done_head;
 	e->done_head = NULL;

@@ -3,9 +3,10 @@
  * The ends of attempts: done, error, release, lost lease; and of jobs. What
  * each writes, beside the end of the lease:
  *
- *   done      JR_JOB_FINISH, or JR_JOB_DELETE when it is not kept
+ *   done      JR_JOB_FINISH (and JR_STEPS_END), or JR_JOB_DELETE when it is
+ *             not kept
  *   error     JR_ERROR and JR_JOB_SET (another try) or JR_JOB_FINISH
- *   release   JR_JOB_SET when it is delayed
+ *   release   JR_JOB_SET, and JR_STEP when it is job:sleep()'s
  *   stalled   JR_JOB_SET or, past max_stalled, JR_ERROR and JR_JOB_FINISH
  */
 #include <stdio.h>
@@ -43,7 +44,10 @@ cool_down(struct engine *e, struct job *j)
 	struct body *b = j->body;
 
 	b->token = 0;
-	if (b->loaded)
+	free(b->steps);
+	b->steps = NULL;
+	/* What was read with its steps is too much to keep. */
+	if (b->loaded && !(b->disk && b->disk->nsteps))
 		body_cache(e, b);
 	else
 		body_drop(e, j);
@@ -115,6 +119,7 @@ finish_done(struct engine *e, struct job *j, struct bh_bytes result)
 	struct bh_bytes none = {0};
 
 	q->processed++;
+	q->completed_total++;
 	queue_touch_totals(e, q);
 	queue_runtime(e, q, e->now.wall_ms - b->started_at);
 	if (q->opts.callbacks & (1 << BH_ON_COMPLETED))
@@ -133,6 +138,8 @@ finish_done(struct engine *e, struct job *j, struct bh_bytes result)
 		return;
 	}
 	job_flag(j, JOB_RETAIN, retain > 0);
+	if (job_is(j, JOB_STEPS))
+		step_forget(e, j);
 	end_lease(e, j);
 	record_finish(e, j, JSTATE_COMPLETED, result, none);
 	job_move(e, j, BH_COMPLETED, retain > 0 ? e->now.mono_ms + retain
@@ -340,6 +347,7 @@ finish_error(struct engine *e, struct job *j, struct bh_finish *r,
 		finish_failed(e, j, msg, r->version, &r->req);
 		return;
 	}
+	q->retried++;
 	record_error(e, j, msg, r->version);
 	try_again(e, j, r->delay_ms >= 0 ? r->delay_ms : backoff_ms(j));
 	event_note(e, BH_NEWS_RETRYING, j, msg);
@@ -417,6 +425,24 @@ held(struct engine *e, struct bh_req *req, int64_t id, uint64_t token)
 	return NULL;
 }
 
+static void
+release(struct engine *e, struct job *j, struct bh_finish *r)
+{
+	struct bh_step sleep = {.name = r->step};
+	struct err err;
+
+	if (r->step.len) {
+		if (step_check(e, j, &sleep, &err) < 0) {
+			answer_error(e, &r->req, err.code, "%s", err.text);
+			return;
+		}
+		step_add(e, j, &sleep);
+	}
+	finish_release(e, j, r->delay_ms);
+	r->state = job_state(j);
+	answer_ok(e, &r->req);
+}
+
 void
 engine_finish(struct engine *e, struct bh_finish *r)
 {
@@ -444,9 +470,7 @@ engine_finish(struct engine *e, struct bh_finish *r)
 		r->state = BH_COMPLETED;
 		answer_ok(e, &r->req);
 	} else if (r->outcome == BH_RELEASE) {
-		finish_release(e, j, r->delay_ms);
-		r->state = job_state(j);
-		answer_ok(e, &r->req);
+		release(e, j, r);
 	} else {
 		finish_error(e, j, r, msg);
 	}
@@ -457,9 +481,17 @@ engine_extend(struct engine *e, struct bh_extend *r)
 {
 	struct job *j = held(e, &r->req, r->id, r->token);
 	struct jrec rec;
+	struct err err;
 
 	if (!j)
 		return;
+	if (r->step.name.len) {
+		if (step_check(e, j, &r->step, &err) < 0) {
+			answer_error(e, &r->req, err.code, "%s", err.text);
+			return;
+		}
+		step_add(e, j, &r->step);
+	}
 	if (r->lease_ms >= 0)
 		lease_extend(e, j, r->lease_ms);
 	if (r->progress.data) {

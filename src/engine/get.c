@@ -402,6 +402,10 @@ runtimes(const struct engine *e, const struct queue *q,
 	out->p50_ms = hist_quantile(&sum, 0.50);
 	out->p95_ms = hist_quantile(&sum, 0.95);
 	out->p99_ms = hist_quantile(&sum, 0.99);
+	out->runtime_count = q->runtimes->count;
+	out->runtime_sum_ms = q->runtimes->sum_ms;
+	memcpy(out->runtime_bucket, q->runtimes->bucket,
+	    sizeof(out->runtime_bucket));
 }
 
 static void
@@ -415,7 +419,9 @@ fill_stats(const struct engine *e, const struct queue *q,
 	    .paused_by = bytes_of(q->paused_by),
 	    .processed_total = q->processed,
 	    .failed_total = q->failed_total,
-	    .stalled_total = q->stalled_total};
+	    .stalled_total = q->stalled_total, .added_total = q->added,
+	    .completed_total = q->completed_total,
+	    .retried_total = q->retried, .removed_total = q->removed};
 	memcpy(out->count, q->count, sizeof(out->count));
 	if (queue_gate(e, q, &until) == BH_GATE_HELD ||
 	    (q->held_until && q->paused_at)) {

@@ -65,9 +65,13 @@ void
 job_flag(struct job *j, enum job_flag f, bool on)
 {
 	if (on)
-		job_flags(j) |= (uint8_t)f;
+		j->node.timer.tag[2] |= (uint8_t)f;
 	else
-		job_flags(j) &= (uint8_t)~f;
+		j->node.timer.tag[2] &= (uint8_t)~f;
+	if (on)
+		j->node.timer.tag[1] |= (uint8_t)(f >> 4 & 0xf0);
+	else
+		j->node.timer.tag[1] &= (uint8_t)~(f >> 4 & 0xf0);
 }
 
 static void
@@ -369,6 +373,7 @@ job_record_delete(struct engine *e, struct job *j)
 
 	r.u.del.leased = job_state(j) == BH_ACTIVE;
 	r.u.del.errors = job_is(j, JOB_HISTORY);
+	r.u.del.steps = job_is(j, JOB_STEPS);
 	journal_append(e->journal, &r);
 }
 

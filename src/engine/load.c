@@ -144,7 +144,7 @@ load_job(void *arg, const struct jjob_row *row)
 	j->attempt = row->attempt;
 	j->error_count = (uint16_t)row->error_count;
 	j->stalled = (uint16_t)row->stalled;
-	job_priority(j) = (uint8_t)row->priority;
+	job_set_priority(j, row->priority);
 	if (row->state == JSTATE_LIVE) {
 		load_live(l, j, row);
 		return;
@@ -195,6 +195,7 @@ load_body(void *arg, struct jbody *body)
 	struct job *j = job_find(l->engine, body->id);
 
 	body_load(j->body, body);
+	step_load(l->engine, j, body);
 }
 
 static void
@@ -232,6 +233,16 @@ load_tick(void *arg, int64_t schedule, int64_t n, const struct bh_tick *tick)
 	schedule_restore_tick(l->engine, schedule, n, tick);
 }
 
+static void
+load_steps(void *arg, int64_t id)
+{
+	struct load *l = arg;
+	struct job *j = job_find(l->engine, id);
+
+	if (j)
+		job_flag(j, JOB_STEPS, true);
+}
+
 static const struct jvisitor visitor = {
 	.next_id = load_next_id,
 	.queue = load_queue,
@@ -242,6 +253,7 @@ static const struct jvisitor visitor = {
 	.history = load_history,
 	.schedule = load_schedule,
 	.tick = load_tick,
+	.steps = load_steps,
 };
 
 static int

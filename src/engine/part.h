@@ -20,6 +20,13 @@ job_is(const struct job *j, enum job_flag f)
 {
 	return job_flags(j) & f;
 }
+static inline void
+job_set_priority(struct job *j, int priority)
+{
+	uint8_t *tag = &j->node.timer.tag[1];
+
+	*tag = (uint8_t)((*tag & 0xf0) | (priority & 15));
+}
 void job_flag(struct job *j, enum job_flag f, bool on);
 /* A new job enters its first state. at: see job_move. */
 void job_enter(struct engine *e, struct job *j, enum bh_job_state state,
@@ -71,6 +78,9 @@ void body_drop(struct engine *e, struct job *j);
 
 extern const struct map_ops queue_map_ops, failures_map_ops;
 struct queue *queue_find(const struct engine *e, struct bh_bytes name);
+/* May there be `more` queues, one of this name among them? */
+int queue_admit(const struct engine *e, struct bh_bytes name, size_t more,
+    struct err *err);
 /* Makes it when it is not there; NULL with err set past max_queues. */
 struct queue *queue_obtain(struct engine *e, struct bh_bytes name,
     struct err *err);
@@ -176,6 +186,18 @@ void unique_free(struct engine *e, struct job *j);
 /* A follow-up that ends before its turn lends the key back. */
 void unique_give_back(struct engine *e, struct job *from, struct job *to);
 
+/* --- step.c: what job:step() keeps --- */
+
+/* The steps of an active job, as they were read. */
+void step_load(struct engine *e, struct job *j, const struct jbody *d);
+/* Whether one more may be kept: 0, or -1 with err set. */
+int step_check(struct engine *e, const struct job *j,
+    const struct bh_step *s, struct err *err);
+/* Keeps it; step_check() has allowed it. */
+void step_add(struct engine *e, struct job *j, const struct bh_step *s);
+/* The job has none any more. */
+void step_forget(struct engine *e, struct job *j);
+
 /* --- finish.c: ends of attempts, also those that nobody asked for --- */
 
 void finish_stalled(struct engine *e, struct job *j);
@@ -203,12 +225,17 @@ struct job *put_job(struct engine *e, struct queue *q,
     struct bh_bytes origin);
 /* What job_put does, but for the answer: 0, or -1 and nothing is changed. */
 MUSTCHECK int put_now(struct engine *e, struct bh_put *r, struct err *err);
-/* Its jobs, that are not on the disk, have never been; false when one of them
- * has been claimed already. */
+/* Its jobs, that are not on the disk, have never been; false when that cannot
+ * be: one of them has been claimed, or a living job was changed. */
 bool put_take_back(struct engine *e, const struct bh_put *r);
 void put_payload(struct engine *e, struct job *j, struct bh_bytes payload);
 /* When a living job stops being unstarted: mono ms, INT64_MAX never. */
 int64_t put_expiry(const struct engine *e, const struct job *j);
+
+/* --- admit.c --- */
+
+/* May all of these jobs come in? 0, or -1 with err set and nothing changed. */
+int admit_puts(struct engine *e, const struct bh_put *first, struct err *err);
 
 /* --- answer.c: results and their delivery --- */
 
@@ -218,6 +245,8 @@ struct answer {
 	struct jbody **disks;		/* owned, or NULL */
 	size_t n, cap;
 	bool errors;			/* histories are wanted */
+	bool steps;			/* some of the claimed have steps */
+	bool handler;			/* claimed by one: it gets them */
 	struct jread read;
 	int64_t *ids;
 	struct engine *engine;
@@ -227,8 +256,7 @@ struct answer {
 };
 
 /* Marks in bh_req.priv.kind. */
-enum answer_kind { ANSWER_PLAIN, ANSWER_PUT,
-    ANSWER_DUPLICATE, ANSWER_WAITER, ANSWER_GETTER };
+enum answer_kind { ANSWER_PLAIN, ANSWER_PUT, ANSWER_WAITER, ANSWER_GETTER };
 
 /* The request is answered once everything up to now is durable. */
 void answer_ok(struct engine *e, struct bh_req *req);
@@ -275,8 +303,9 @@ void why_explain(struct engine *e, struct job *j, struct bh_why *w);
 
 /* --- alter.c --- */
 
-/* A failed job lives again; d has its keys. */
-void alter_revive(struct engine *e, struct job *j, const struct jbody *d);
+/* A failed job lives again; d has its keys. fresh: without its steps. */
+void alter_revive(struct engine *e, struct job *j, const struct jbody *d,
+    bool fresh);
 
 /* It goes at an operator's wish; not while it is active. */
 void alter_remove_now(struct engine *e, struct job *j);

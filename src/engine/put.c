@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Adding jobs: limits, unique keys, first state. */
-#include <string.h>
-
+#include "base/die.h"
 #include "engine/part.h"
 
 enum { DEFAULT_PRIORITY = 5, CACHE_DELAY_MS = 10000 };
@@ -9,7 +8,9 @@ enum { DEFAULT_PRIORITY = 5, CACHE_DELAY_MS = 10000 };
 int64_t
 put_expiry(const struct engine *e, const struct job *j)
 {
-	if (!j->ext || !j->ext->expires_at || j->attempt > 0)
+	/* Steps tell of a start that was given back. */
+	if (!j->ext || !j->ext->expires_at || j->attempt > 0 ||
+	    job_is(j, JOB_STEPS))
 		return INT64_MAX;
 	return e->now.mono_ms + (j->ext->expires_at - e->now.wall_ms);
 }
@@ -53,12 +54,13 @@ make_job(struct engine *e, struct queue *q, const struct bh_job_opts *o,
 {
 	struct job *j = job_new(e, e->next_id++, q);
 
+	q->added++;
 	j->body = body_new(j, o, payload, origin);
 	j->body->created_at = e->now.wall_ms;
 	j->body->opts.priority =
 	    o->priority >= 0 ? o->priority : DEFAULT_PRIORITY;
 	j->run_at = run_at(e, o);
-	job_priority(j) = (uint8_t)j->body->opts.priority;
+	job_set_priority(j, j->body->opts.priority);
 	if (o->expires_ms >= 0)
 		job_ext(e, j)->expires_at = j->run_at + o->expires_ms;
 	if (o->group.len)
@@ -200,82 +202,41 @@ duplicate(struct engine *e, struct queue *q, struct bh_put *r, bool *ret_new)
 	return j;
 }
 
-/* May n more jobs come in? */
-static int
-admit(struct engine *e, const struct queue *q, size_t n, struct err *err)
+/* A duplicate answers as the living job; its own jobs may be new ones. */
+static void
+put_one(struct engine *e, struct bh_put *r)
 {
-	if (e->refuse.code) {
-		*err = e->refuse;
-		return -1;
-	}
-	if (q->opts.max_waiting > 0 &&
-	    q->count[BH_WAITING] + (int64_t)n > q->opts.max_waiting)
-		return err_set(err, BH_E_QUEUEFULL, "queue '%s' has %lld "
-		    "waiting jobs, max_waiting is %lld", q->name,
-		    (long long)q->count[BH_WAITING],
-		    (long long)q->opts.max_waiting);
-	return 0;
-}
-
-bool
-put_take_back(struct engine *e, const struct bh_put *r)
-{
+	struct err err;
+	struct queue *q = queue_obtain(e, r->queue, &err);
+	struct job *j = NULL;
+	bool made = false;
 	size_t i;
 
-	for (i = 0; i < r->npayloads; i++) {
-		struct job *j = job_find(e, r->ids[i]);
-
-		if (j && job_state(j) == BH_ACTIVE)
-			return false;
-	}
-	for (i = 0; i < r->npayloads; i++) {
-		struct job *j = job_find(e, r->ids[i]);
-
-		journal_void_job(e->journal, r->ids[i]);
-		if (!j)
-			continue;
-		getters_drop(e, j->id);
-		event_void(e, j->id);
-		job_forget(e, j);
-	}
-	return true;
+	CHECK(q);
+	if (r->opts.unique.len)
+		j = duplicate(e, q, r, &made);
+	r->duplicate = j && !made;
+	if (j)
+		r->ids[0] = j->id;
+	for (i = 0; !j && i < r->npayloads; i++)
+		r->ids[i] = put_job(e, q, &r->opts, r->payloads[i],
+		    (struct bh_bytes){0})->id;
+	if (!j && r->npayloads)
+		j = job_find(e, r->ids[r->npayloads - 1]);
+	r->state = j ? job_state(j) : BH_WAITING;
 }
 
 int
 put_now(struct engine *e, struct bh_put *r, struct err *err)
 {
-	struct queue *q = queue_find(e, r->queue);
-	struct job *j = NULL;
-	bool made = false;
-	size_t i;
+	struct bh_put *p;
 
-	r->duplicate = false;
-	if (e->refuse.code && !q) {
-		*err = e->refuse;
+	for (p = r; p; p = p->also)
+		p->duplicate = false;
+	if (admit_puts(e, r, err) < 0)
 		return -1;
-	}
-	if (!q && !(q = queue_obtain(e, r->queue, err)))
-		return -1;
-	if (r->opts.unique.len && r->npayloads != 1)
-		return err_set(err, BH_E_BADARG, "UNIQUE: one payload "
-		    "expected, got %zu", r->npayloads);
-	if (r->opts.unique.len && !e->refuse.code)
-		j = duplicate(e, q, r, &made);
-	if (j) {
-		r->ids[0] = j->id;
-		r->duplicate = !made;
-		r->state = job_state(j);
-		r->req.priv.kind = made ? ANSWER_PUT : ANSWER_DUPLICATE;
-		return 0;
-	}
-	if (admit(e, q, r->npayloads, err) < 0)
-		return -1;
-	for (i = 0; i < r->npayloads; i++) {
-		j = put_job(e, q, &r->opts, r->payloads[i],
-		    (struct bh_bytes){0});
-		r->ids[i] = j->id;
-	}
-	r->state = j ? job_state(j) : BH_WAITING;
+	for (p = r; p; p = p->also)
+		put_one(e, p);
 	r->req.priv.kind = ANSWER_PUT;
 	return 0;
 }
@@ -289,4 +250,80 @@ engine_put(struct engine *e, struct bh_put *r)
 		answer_error(e, &r->req, err.code, "%s", err.text);
 	else
 		answer_ok(e, &r->req);
+}
+
+/* The new jobs of a chain: nobody came between them. */
+struct span {
+	int64_t from, to;
+};
+
+static struct span
+made_by(const struct bh_put *p)
+{
+	struct span s = {INT64_MAX, 0};
+
+	for (; p; p = p->also) {
+		if (p->duplicate || p->npayloads == 0)
+			continue;
+		if (p->ids[0] < s.from)
+			s.from = p->ids[0];
+		s.to = p->ids[p->npayloads - 1];
+	}
+	return s;
+}
+
+/* New jobs must not have been claimed. A duplicate has nothing to take back:
+ * with KEEP it changed nothing; else it changed a job, which must be gone or
+ * new itself. */
+static bool
+may_take_back(struct engine *e, const struct bh_put *p, struct span made,
+    bool *any)
+{
+	struct job *j;
+	size_t i;
+
+	if (p->duplicate) {
+		j = job_find(e, p->ids[0]);
+		if (!j)
+			*any = true;
+		return !j || p->opts.unique_mode <= BH_UNIQUE_KEEP ||
+		    (j->id >= made.from && j->id <= made.to);
+	}
+	for (i = 0; i < p->npayloads; i++) {
+		j = job_find(e, p->ids[i]);
+		if (j && job_state(j) == BH_ACTIVE)
+			return false;
+	}
+	*any = true;
+	return true;
+}
+
+static void
+take_back(struct engine *e, int64_t id)
+{
+	struct job *j = job_find(e, id);
+
+	journal_void_job(e->journal, id);
+	if (!j)
+		return;
+	getters_drop(e, j->id);
+	event_void(e, j->id);
+	job_forget(e, j);
+}
+
+bool
+put_take_back(struct engine *e, const struct bh_put *r)
+{
+	const struct span made = made_by(r);
+	const struct bh_put *p;
+	bool any = false;
+	size_t i;
+
+	for (p = r; p; p = p->also)
+		if (!may_take_back(e, p, made, &any))
+			return false;
+	for (p = any ? r : NULL; p; p = p->also)
+		for (i = 0; !p->duplicate && i < p->npayloads; i++)
+			take_back(e, p->ids[i]);
+	return any;
 }

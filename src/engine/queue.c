@@ -94,6 +94,17 @@ queue_add(struct engine *e, int64_t id, struct bh_bytes name)
 	return q;
 }
 
+int
+queue_admit(const struct engine *e, struct bh_bytes name, size_t more,
+    struct err *err)
+{
+	if ((int64_t)(e->nqueues + more) <= e->max_queues)
+		return 0;
+	return err_set(err, BH_E_QUEUEFULL, "queue '%.*s' would be number "
+	    "%zu, max_queues is %lld", (int)name.len, name.data,
+	    e->nqueues + more, (long long)e->max_queues);
+}
+
 struct queue *
 queue_obtain(struct engine *e, struct bh_bytes name, struct err *err)
 {
@@ -101,12 +112,8 @@ queue_obtain(struct engine *e, struct bh_bytes name, struct err *err)
 
 	if (q)
 		return q;
-	if ((int64_t)e->nqueues >= e->max_queues) {
-		err_set(err, BH_E_QUEUEFULL, "queue '%.*s' would be number "
-		    "%zu, max_queues is %lld", (int)name.len, name.data,
-		    e->nqueues + 1, (long long)e->max_queues);
+	if (queue_admit(e, name, 1, err) < 0)
 		return NULL;
-	}
 	q = queue_add(e, e->last_queue_id + 1, name);
 	queue_write(e, q);
 	return q;
@@ -313,9 +320,12 @@ queue_sweep(struct engine *e, struct queue *q)
 void
 queue_runtime(struct engine *e, struct queue *q, int64_t ms)
 {
+	static const int32_t bounds[] = {BH_RUNTIME_BOUNDS};
 	int64_t period = e->now.mono_ms / HIST_SLICE_MS;
-	int i = (int)(period % HIST_SLICES);
+	int i = (int)(period % HIST_SLICES), b = 0;
 
+	_Static_assert(nitems(bounds) + 1 == BH_RUNTIME_BUCKETS,
+	    "one more bucket than bounds");
 	if (!q->runtimes)
 		q->runtimes = xcalloc(1, sizeof(*q->runtimes));
 	if (q->runtimes->period[i] != period) {
@@ -324,6 +334,11 @@ queue_runtime(struct engine *e, struct queue *q, int64_t ms)
 		q->runtimes->period[i] = period;
 	}
 	hist_add(&q->runtimes->slice[i], ms);
+	while (b < (int)nitems(bounds) && ms > bounds[b])
+		b++;
+	q->runtimes->bucket[b]++;
+	q->runtimes->count++;
+	q->runtimes->sum_ms += ms > 0 ? ms : 0;
 }
 
 void

@@ -221,7 +221,9 @@ claim(struct engine *e, struct job *j, struct waiter *w, struct batch *batch)
 		w->req->req.priv.state = w;
 		/* Handlers have no use for the history. */
 		w->answer->errors = !r->handler;
+		w->answer->handler = r->handler;
 	}
+	w->answer->steps |= job_is(j, JOB_STEPS);
 	answer_add(e, w->answer, j);
 	w->answer->jobs[w->answer->n - 1].token = b->token;
 	w->answer->jobs[w->answer->n - 1].batch = batch ? batch->number : 0;

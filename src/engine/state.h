@@ -61,10 +61,12 @@ enum job_flag {
 	JOB_BLOCKED = 16,	/* a follow-up: waits for ext->pair to end */
 	JOB_RETAIN = 32,	/* completed, kept by its own retain */
 	JOB_WAITED = 64,	/* somebody is in JOB.WAIT for it */
-	JOB_HISTORY = 128	/* has lines in the error table */
+	JOB_HISTORY = 128,	/* has lines in the error table */
+	/* Above the priority there is room for four more, up to 2048. */
+	JOB_STEPS = 256		/* has rows in the step table */
 };
 
-/* tag[0] state, tag[1] priority, tag[2] flags. */
+/* tag[0] state, tag[1] priority and the higher flags, tag[2] flags. */
 struct job {
 	int64_t id;
 	struct node node;
@@ -81,13 +83,21 @@ struct job {
 };
 
 #define job_state(j) ((enum bh_job_state)(j)->node.timer.tag[0])
-#define job_priority(j) ((j)->node.timer.tag[1])
-#define job_flags(j) ((j)->node.timer.tag[2])
+#define job_priority(j) ((j)->node.timer.tag[1] & 15)
+#define job_flags(j) \
+	((j)->node.timer.tag[2] | ((j)->node.timer.tag[1] & 0xf0) << 4)
 
 struct text {
 	struct text *older;
 	size_t len;
 	char data[];
+};
+
+/* Which steps an active job has: enough to refuse one twice. */
+struct steps {
+	size_t n, cap;
+	size_t bytes;			/* of names and values */
+	struct keyhash names[];
 };
 
 /* refs: the job's own, one for each record on its way to the disk, one for
@@ -116,6 +126,7 @@ struct body {
 	int64_t asked_lease_ms;		/* by FETCH, -1 */
 	char *worker;
 	char *cancel_reason;
+	struct steps *steps;		/* with JOB_STEPS; see step.c */
 	char inline_data[];
 };
 TAILQ_HEAD(bodies, body);
@@ -176,6 +187,9 @@ enum { HIST_SLICES = 6, HIST_SLICE_MS = 600000 };
 struct runtimes {
 	struct hist slice[HIST_SLICES];
 	int64_t period[HIST_SLICES];
+	/* Since the start, as bh_queue_stats has them. */
+	int64_t count, sum_ms;
+	int64_t bucket[BH_RUNTIME_BUCKETS];
 };
 
 struct waiter;
@@ -220,6 +234,8 @@ struct queue {
 	int64_t held_mono;
 	char *held_reason;
 	int64_t processed, failed_total, stalled_total;
+	/* Since the start. */
+	int64_t added, completed_total, retried, removed;
 	bool totals_dirty;
 	struct map failures;
 	struct runtimes *runtimes;

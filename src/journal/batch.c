@@ -159,6 +159,10 @@ copy_strings(struct batch *b, struct jrec *r)
 	case JR_JOB_PROGRESS:
 		copy_bytes(b, &r->u.text);
 		break;
+	case JR_STEP:
+		copy_bytes(b, &r->u.step.name);
+		copy_bytes(b, &r->u.step.value);
+		break;
 	case JR_LEASE:
 		copy_bytes(b, &r->u.lease.worker);
 		break;

@@ -27,6 +27,13 @@ struct history {
 	struct buf text;		/* data is an offset until copied */
 };
 
+/* The same of its steps. */
+struct steps {
+	struct bh_step *line;
+	size_t n, cap;
+	struct buf text;
+};
+
 static int64_t
 opt(sqlite3_stmt *s, int at)
 {
@@ -109,6 +116,51 @@ attach_history(struct jbody *b, const struct history *h, char *p)
 	}
 }
 
+static int
+read_steps(sqlite3_stmt *s, int64_t id, struct steps *h)
+{
+	struct bh_step *e;
+	int rc;
+
+	CHECK(sqlite3_bind_int64(s, 1, id) == SQLITE_OK);
+	while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
+		if (h->n == h->cap) {
+			h->cap = h->cap ? h->cap * 2 : 16;
+			h->line = xrealloc(h->line,
+			    h->cap * sizeof(*h->line));
+		}
+		e = &h->line[h->n++];
+		e->name.len = add_text(&h->text, s, 0);
+		e->value.len = add_text(&h->text, s, 1);
+		/* A sleep has no value. */
+		e->value.data = sqlite3_column_type(s, 1) == SQLITE_NULL ?
+		    NULL : "";
+	}
+	sqlite3_reset(s);
+	return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+static void
+attach_steps(struct jbody *b, const struct steps *h, char *p)
+{
+	struct bh_step *e;
+	size_t i;
+
+	b->nsteps = h->n;
+	if (h->n)
+		memcpy(b->steps, h->line, h->n * sizeof(*b->steps));
+	if (buf_size(&h->text))
+		memcpy(p, buf_peek(&h->text), buf_size(&h->text));
+	for (i = 0; i < h->n; i++) {
+		e = &b->steps[i];
+		e->name.data = p;
+		p += e->name.len;
+		if (e->value.data)
+			e->value.data = p;
+		p += e->value.len;
+	}
+}
+
 static void
 fill_options(struct bh_job_opts *o, sqlite3_stmt *s, char **p)
 {
@@ -150,35 +202,50 @@ fill(struct jbody *b, sqlite3_stmt *s, char **p)
 	b->payload = copy(s, C_PAYLOAD, p);
 }
 
-int
-body_row(sqlite3_stmt *s, sqlite3_stmt *errors, struct jbody **ret_body)
+/* One block: the struct, the lines of history and steps, the strings. */
+static struct jbody *
+make(sqlite3_stmt *s, const struct history *h, const struct steps *t)
 {
-	struct history h;
+	size_t strings = size(s, C_GROUP) + size(s, C_UNIQUE) +
+	    size(s, C_ORIGIN) + size(s, C_PROGRESS) + size(s, C_ERROR) +
+	    size(s, C_RESULT) + size(s, C_PAYLOAD) + buf_size(&h->text) +
+	    buf_size(&t->text);
 	struct jbody *b;
-	size_t strings;
 	char *p;
+
+	/* One byte more, so that an empty string has an address. */
+	b = xmalloc(sizeof(*b) + h->n * sizeof(*b->errors) +
+	    t->n * sizeof(*b->steps) + strings + 1);
+	memset(b, 0, sizeof(*b));
+	b->errors = (struct bh_job_error *)(b + 1);
+	b->steps = (struct bh_step *)(b->errors + h->n);
+	p = (char *)(b->steps + t->n);
+	fill(b, s, &p);
+	attach_history(b, h, p);
+	attach_steps(b, t, p + buf_size(&h->text));
+	return b;
+}
+
+int
+body_row(sqlite3_stmt *s, sqlite3_stmt *errors, sqlite3_stmt *steps,
+    struct jbody **ret_body)
+{
+	int64_t id = sqlite3_column_int64(s, C_ID);
+	struct steps t = {.text = BUF_INIT};
+	struct history h;
 	int rc = SQLITE_OK;
 
 	h.n = 0;
 	h.text = (struct buf)BUF_INIT;
 	if (errors)
-		rc = read_history(errors, sqlite3_column_int64(s, C_ID), &h);
-	if (rc == SQLITE_OK) {
-		strings = size(s, C_GROUP) + size(s, C_UNIQUE) +
-		    size(s, C_ORIGIN) + size(s, C_PROGRESS) +
-		    size(s, C_ERROR) + size(s, C_RESULT) +
-		    size(s, C_PAYLOAD) + buf_size(&h.text);
-		/* One byte more, so that an empty string has an address. */
-		b = xmalloc(sizeof(*b) + h.n * sizeof(*b->errors) + strings +
-		    1);
-		memset(b, 0, sizeof(*b));
-		b->errors = (struct bh_job_error *)(b + 1);
-		p = (char *)(b->errors + h.n);
-		fill(b, s, &p);
-		attach_history(b, &h, p);
-		*ret_body = b;
-	}
+		rc = read_history(errors, id, &h);
+	if (rc == SQLITE_OK && steps)
+		rc = read_steps(steps, id, &t);
+	if (rc == SQLITE_OK)
+		*ret_body = make(s, &h, &t);
 	buf_done(&h.text);
+	buf_done(&t.text);
+	free(t.line);
 	return rc;
 }
 

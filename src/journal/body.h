@@ -20,9 +20,15 @@
 	"SELECT attempt, at, message, version FROM error WHERE job = ?1"    \
 	" ORDER BY n"
 
-/* The row that the statement stands on; errors (may be NULL) is a statement
- * for its history. An SQLite result code, ret_body untouched on failure. */
-int body_row(sqlite3_stmt *row, sqlite3_stmt *errors, struct jbody **ret_body);
+/* And for its steps. */
+#define BODY_STEPS                                                          \
+	"SELECT name, value FROM step WHERE job = ?1 ORDER BY n"
+
+/* The row that the statement stands on; errors and steps (may be NULL) are
+ * statements for its history and its steps. An SQLite result code, ret_body
+ * untouched on failure. */
+int body_row(sqlite3_stmt *row, sqlite3_stmt *errors, sqlite3_stmt *steps,
+    struct jbody **ret_body);
 /* One that was not found. */
 struct jbody *body_missing(int64_t id);
 

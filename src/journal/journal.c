@@ -286,7 +286,7 @@ static void
 delete_voided(struct journal *j, const struct batch *stored)
 {
 	struct jrec rec = {.kind = JR_JOB_DELETE,
-	    .u.del = {.leased = true, .errors = true}};
+	    .u.del = {.leased = true, .errors = true, .steps = true}};
 	size_t i;
 
 	for (i = 0; j->nvoids > 0 && i < stored->n; i++) {

@@ -88,6 +88,7 @@ struct jread {
 	void *user;
 	uint8_t kind;			/* enum jread_kind */
 	bool errors;			/* with the history of errors */
+	bool steps;			/* with what job:step() has kept */
 	const int64_t *ids;		/* JOBS */
 	size_t nids;
 	int64_t queue;			/* LIST: queue id */

@@ -16,6 +16,7 @@ enum stmt {
 	ST_END,
 	ST_JOB,
 	ST_ERRORS,
+	ST_STEPS,
 	/* Lists: forward, and then the same backward. */
 	ST_LIVE,
 	ST_LIVE_REVERSE,
@@ -40,6 +41,7 @@ static const char *const texts[ST_COUNT] = {
 	[ST_END] = "COMMIT",
 	[ST_JOB] = "SELECT " BODY_COLUMNS " FROM job WHERE id = ?1",
 	[ST_ERRORS] = BODY_ERRORS,
+	[ST_STEPS] = BODY_STEPS,
 	[ST_LIVE] = LIVE FORWARD,
 	[ST_LIVE_REVERSE] = LIVE BACKWARD,
 	[ST_FINISHED] = FINISHED FORWARD,
@@ -129,7 +131,7 @@ read_jobs(struct reader *r, struct jread *q)
 		b = NULL;
 		if (rc == SQLITE_ROW)
 			rc = body_row(s, q->errors ? r->st[ST_ERRORS] : NULL,
-			    &b);
+			    q->steps ? r->st[ST_STEPS] : NULL, &b);
 		else if (rc == SQLITE_DONE) {
 			b = body_missing(q->ids[i]);
 			rc = SQLITE_OK;
@@ -174,7 +176,8 @@ read_list(struct reader *r, struct jread *q)
 	int rc;
 
 	while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
-		rc = body_row(s, q->errors ? r->st[ST_ERRORS] : NULL, &b);
+		rc = body_row(s, q->errors ? r->st[ST_ERRORS] : NULL,
+		    q->steps ? r->st[ST_STEPS] : NULL, &b);
 		if (rc != SQLITE_OK)
 			break;
 		add_body(q, b, &cap);

@@ -24,12 +24,14 @@ enum jrec_kind {
 	JR_JOB_SET,		/* the numbers of a living job */
 	JR_JOB_FINISH,		/* to completed or failed; no lease by then */
 	JR_JOB_REVIVE,		/* failed to living */
-	JR_JOB_DELETE,		/* with its lease and errors */
+	JR_JOB_DELETE,		/* with its lease, errors and steps */
 	JR_JOB_PAYLOAD,
 	JR_JOB_PROGRESS,
 	JR_LEASE,		/* the job becomes active */
 	JR_LEASE_EXTEND,
 	JR_LEASE_END,		/* the job is active no more */
+	JR_STEP,		/* what job:step() or job:sleep() keeps */
+	JR_STEPS_END,		/* the job's steps are forgotten */
 	JR_ERROR,		/* one more line of the history */
 	JR_QUEUE,		/* new, paused, held, resumed */
 	JR_QUEUE_TOTALS,
@@ -104,6 +106,7 @@ struct jrec {
 		struct {
 			bool leased;		/* may have a lease row */
 			bool errors;		/* may have error rows */
+			bool steps;		/* may have step rows */
 		} del;
 		struct bh_bytes text;		/* PAYLOAD, PROGRESS */
 		struct {
@@ -115,6 +118,11 @@ struct jrec {
 			struct bh_bytes worker;
 		} lease;
 		int64_t until;			/* LEASE_EXTEND */
+		struct {
+			int32_t n;		/* 1, 2 … */
+			struct bh_bytes name;
+			struct bh_bytes value;	/* data NULL: a sleep */
+		} step;
 		struct {
 			int32_t n;		/* 1, 2 …; 0 the next one */
 			int32_t attempt;
@@ -158,7 +166,8 @@ struct jrec {
 };
 
 /* What recovery tells, in this order: next id, queues, jobs by id, leases,
- * their bodies, callbacks, histories, schedules, their ticks. Strings last until the call returns. */
+ * their bodies, callbacks, histories, steps, keys, schedules, their ticks.
+ * Strings last until the call returns. */
 struct jqueue_row {
 	int64_t id;
 	struct bh_bytes name;
@@ -216,6 +225,8 @@ struct jvisitor {
 	void (*body)(void *arg, struct jbody *body);
 	/* This job has lines in its history. */
 	void (*history)(void *arg, int64_t job);
+	/* This job has steps. */
+	void (*steps)(void *arg, int64_t job);
 	void (*key)(void *arg, const struct jkey_row *row);
 	/* Both may be NULL. Ticks come oldest first. */
 	void (*schedule)(void *arg, int64_t id, const struct bh_schedule *row,
@@ -235,6 +246,8 @@ struct jbody {
 	struct bh_bytes payload, origin, progress, result, error;
 	struct bh_job_error *errors;
 	size_t nerrors;
+	struct bh_step *steps;
+	size_t nsteps;
 };
 
 #endif

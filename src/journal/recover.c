@@ -14,6 +14,7 @@ struct pass {
 	const struct jvisitor *v;
 	void *arg;
 	struct err *e;
+	sqlite3_stmt *steps;		/* of one job */
 	int64_t *queues;		/* ascending ids */
 	size_t nqueues;
 	int64_t last_id;		/* of the jobs */
@@ -174,7 +175,7 @@ on_body(struct pass *p, sqlite3_stmt *s)
 {
 	struct jbody *b;
 
-	if (body_row(s, NULL, &b) != SQLITE_OK)
+	if (body_row(s, NULL, p->steps, &b) != SQLITE_OK)
 		return damaged(p, sqlite3_column_int64(s, 0),
 		    "it cannot be read");
 	p->v->body(p->arg, b);
@@ -202,6 +203,14 @@ static int
 on_history(struct pass *p, sqlite3_stmt *s)
 {
 	p->v->history(p->arg, sqlite3_column_int64(s, 0));
+	return 0;
+}
+
+static int
+static int
+on_steps(struct pass *p, sqlite3_stmt *s)
+{
+	p->v->steps(p->arg, sqlite3_column_int64(s, 0));
 	return 0;
 }
 
@@ -328,6 +337,7 @@ static const struct {
 	{"SELECT id, queue, kind, job, attempt, payload, result, error"
 	    " FROM callback ORDER BY id", on_callback, FOR(callback)},
 	{"SELECT DISTINCT job FROM error", on_history, FOR(history)},
+	{"SELECT DISTINCT job FROM step", on_steps, FOR(steps)},
 	{"SELECT id, type, expires_at, name, value FROM key ORDER BY id",
 	    on_key, FOR(key)},
 	{"SELECT s.id, name, owner, queue, cron, zone, every_ms, misfire,"
@@ -344,11 +354,15 @@ recover_all(sqlite3 *db, const struct jvisitor *v, void *arg, struct err *e)
 	struct pass p = {.db = db, .v = v, .arg = arg, .e = e};
 	size_t i;
 	int ret = 0;
+	int rc = sqlite3_prepare_v2(db, BODY_STEPS, -1, &p.steps, NULL);
 
+	if (rc != SQLITE_OK)
+		return db_fail(e, db, rc);
 	for (i = 0; ret == 0 && i < nitems(passes); i++)
 		if (*(void (*const *)(void))((const char *)v +
 		    passes[i].member))
 			ret = each(&p, passes[i].sql, passes[i].fn);
+	sqlite3_finalize(p.steps);
 	free(p.queues);
 	return ret;
 }

@@ -8,6 +8,13 @@
 #include "base/xalloc.h"
 #include "journal/db.h"
 
+/* job:step(). */
+#define V2_STEPS                                                             \
+	"CREATE TABLE step (job INTEGER NOT NULL REFERENCES job (id),"       \
+	" n INTEGER NOT NULL CHECK (n > 0),"                                 \
+	" name TEXT NOT NULL CHECK (name <> ''), value BLOB,"                \
+	" PRIMARY KEY (job, n)) STRICT, WITHOUT ROWID;"
+
 /* The keyspace. */
 #define V2_KEYS                                                              \
 	"CREATE TABLE key (id INTEGER PRIMARY KEY CHECK (id > 0),"           \
@@ -56,7 +63,7 @@
 /* The way from each older version: rows {1, "ALTER TABLE …"}, {2, …}, ended
  * by a row without SQL. */
 static const struct schema_step steps[] = {
-	{1, V2_KEYS V2_SCHEDULES},
+	{1, V2_STEPS V2_KEYS V2_SCHEDULES},
 	{0, NULL},
 };
 

@@ -125,6 +125,16 @@ CREATE TABLE error (
 	PRIMARY KEY (job, n)
 ) STRICT, WITHOUT ROWID;
 
+-- What job:step() and job:sleep() (no value) of a living or failed job have
+-- kept.
+CREATE TABLE step (
+	job INTEGER NOT NULL REFERENCES job (id),
+	n INTEGER NOT NULL CHECK (n > 0),
+	name TEXT NOT NULL CHECK (name <> ''),
+	value BLOB, -- JSON
+	PRIMARY KEY (job, n)
+) STRICT, WITHOUT ROWID;
+
 -- A script's on_completed (0), on_failed (1) or on_stalled (2) that is owed.
 CREATE TABLE callback (
 	id INTEGER PRIMARY KEY,

@@ -27,6 +27,8 @@ enum stmt {
 	ST_LEASE,
 	ST_LEASE_EXTEND,
 	ST_LEASE_END,
+	ST_STEP,
+	ST_STEPS_END,
 	ST_ERROR,
 	ST_ERROR_TRIM,
 	ST_ERROR_DELETE,
@@ -88,6 +90,9 @@ static const char *const texts[ST_COUNT] = {
 	    " started_at, until, worker) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
 	[ST_LEASE_EXTEND] = "UPDATE lease SET until = ?2 WHERE id = ?1",
 	[ST_LEASE_END] = "DELETE FROM lease WHERE id = ?1",
+	[ST_STEP] = "INSERT INTO step (job, n, name, value)"
+	    " VALUES (?1, ?2, ?3, ?4)",
+	[ST_STEPS_END] = "DELETE FROM step WHERE job = ?1",
 	[ST_ERROR] =
 	    "INSERT OR REPLACE INTO error (job, n, attempt, at, message,"
 	    " version) SELECT ?1, iif(?2 > 0, ?2, ifnull(max(n), 0) + 1),"
@@ -308,6 +313,8 @@ job_delete(struct sql *q, const struct jrec *r)
 		rc = run_id(q, ST_LEASE_END, r->id);
 	if (rc == SQLITE_OK && r->u.del.errors)
 		rc = run_id(q, ST_ERROR_DELETE, r->id);
+	if (rc == SQLITE_OK && r->u.del.steps)
+		rc = run_id(q, ST_STEPS_END, r->id);
 	return rc;
 }
 
@@ -350,6 +357,21 @@ static int
 lease_end(struct sql *q, const struct jrec *r)
 {
 	return run_id(q, ST_LEASE_END, r->id);
+}
+
+static int
+step(struct sql *q, const struct jrec *r)
+{
+	put_int(q->st[ST_STEP], 2, r->u.step.n);
+	put_text(q->st[ST_STEP], 3, r->u.step.name);
+	put_blob(q->st[ST_STEP], 4, r->u.step.value);
+	return run_id(q, ST_STEP, r->id);
+}
+
+static int
+steps_end(struct sql *q, const struct jrec *r)
+{
+	return run_id(q, ST_STEPS_END, r->id);
 }
 
 /* Keeps the first five and the last five: each new one pushes out one. */
@@ -470,6 +492,8 @@ static int (*const apply[JR_KINDS])(struct sql *, const struct jrec *) = {
 	[JR_LEASE] = lease,
 	[JR_LEASE_EXTEND] = lease_extend,
 	[JR_LEASE_END] = lease_end,
+	[JR_STEP] = step,
+	[JR_STEPS_END] = steps_end,
 	[JR_ERROR] = error_add,
 	[JR_QUEUE] = queue,
 	[JR_QUEUE_TOTALS] = queue_totals,

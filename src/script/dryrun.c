@@ -25,6 +25,8 @@ struct dryrun {
 	struct script_opts opts;
 	FILE *out;
 	struct ask *asked;
+	struct bh_step *steps;		/* kept so far; strings are owned */
+	size_t nsteps;
 	int64_t nap_ms;
 	struct ev_loop *loop;		/* NULL: nothing goes out */
 	struct outside *outside;
@@ -69,6 +71,36 @@ dry_nap(struct host *h, struct run *r, int64_t ms)
 	((struct dryrun *)h)->nap_ms = ms;
 }
 
+/* As many jobs as JOB.MPUT says. */
+static void
+dry_added(struct ask *a)
+{
+	int64_t i, n;
+
+	if (str_int(a->argv[1].data, a->argv[1].len, &n) < 0)
+		n = 0;
+	resp_put_array(&a->reply, (size_t)n);
+	for (i = 0; i < n; i++) {
+		resp_put_map(&a->reply, 3, 1);
+		resp_put_bulk(&a->reply, "id", 2);
+		resp_put_bulk(&a->reply, "0", 1);
+	}
+}
+
+/* The next run of the job finds it. */
+static void
+dry_keep(struct dryrun *d, struct bh_bytes name, struct bh_bytes value)
+{
+	struct bh_step *s;
+
+	d->steps = xrealloc(d->steps, (d->nsteps + 1) * sizeof(*d->steps));
+	s = &d->steps[d->nsteps++];
+	s->name = (struct bh_bytes){xstrndup(name.data, name.len), name.len};
+	s->value = value;
+	if (value.data)
+		s->value.data = xstrndup(value.data, value.len);
+}
+
 /* What each command is answered with; anything else gets OK. */
 static void
 dry_answer(struct ask *a)
@@ -81,9 +113,12 @@ dry_answer(struct ask *a)
 
 	if (str_is(name.data, name.len, "JOB.ADD")) {
 		resp_put_bulk(&a->reply, "0", 1);
+	} else if (str_is(name.data, name.len, "JOB.MPUT")) {
+		dry_added(a);
 	} else if (str_is(name.data, name.len, "JOB.GET")) {
 		resp_put_null(&a->reply, 3);
-	} else if (str_is(name.data, name.len, "JOB.PROGRESS")) {
+	} else if (str_is(name.data, name.len, "JOB.PROGRESS") ||
+	    str_is(name.data, name.len, "JOB.STEP")) {
 		resp_put_bool(&a->reply, 3, true);
 	} else if (str_is(name.data, name.len, "QUEUE.STATS")) {
 		resp_put_map(&a->reply, 3, nitems(zeros) + 1);
@@ -110,6 +145,9 @@ dry_ask(struct host *h, struct ask *a)
 		print_value(d->out, a->argv[i].data, a->argv[i].len);
 	}
 	fputc('\n', d->out);
+	if (a->argc == 3 && str_is(a->argv[0].data, a->argv[0].len,
+	    "JOB.STEP"))
+		dry_keep(d, a->argv[1], a->argv[2]);
 	dry_answer(a);
 	d->asked = a;
 }
@@ -236,8 +274,22 @@ dry_open(struct dryrun *d, const char *file, const struct conf *conf,
 }
 
 static void
+free_text(struct bh_bytes b)
+{
+	union { const char *in; void *out; } p = {b.data};
+
+	free(p.out);
+}
+
+static void
 dry_close(struct dryrun *d)
 {
+	while (d->nsteps > 0) {
+		d->nsteps--;
+		free_text(d->steps[d->nsteps].name);
+		free_text(d->steps[d->nsteps].value);
+	}
+	free(d->steps);
 	state_free(&d->st);
 	outside_free(&d->outside);
 	if (d->loop)
@@ -297,6 +349,9 @@ dry_job(const struct dryrun *d, struct bh_bytes payload)
 	m->timeout_ms = o->timeout_ms > 0 ? o->timeout_ms : 60000;
 	m->queue = (struct bh_bytes){d->opts.queue, strlen(d->opts.queue)};
 	m->payload = payload;
+	if (d->nsteps)
+		m->steps = xmemdup(d->steps, d->nsteps * sizeof(*d->steps));
+	m->nsteps = d->nsteps;
 	return m;
 }
 
@@ -414,6 +469,22 @@ dry_tell(struct dryrun *d, const struct run_msg *m, struct err *e)
 	    len, m->end.text ? m->end.text : "");
 }
 
+/* job:sleep() ends a run; nobody wants to wait for the next one. */
+static struct run_msg *
+dry_again(struct dryrun *d, struct run_msg *m)
+{
+	struct bh_bytes payload = m->payload, none = {NULL, 0};
+	char span[40];
+
+	str_span(m->end.delay_ms, span, sizeof(span));
+	fprintf(d->out, "sleep: %s (%s), then again from the top\n", span,
+	    m->end.step);
+	dry_keep(d, (struct bh_bytes){m->end.step, strlen(m->end.step)},
+	    none);
+	msg_free(&m->m);
+	return dry_job(d, payload);
+}
+
 int
 script_run(const char *file, const struct conf *conf, struct bh_bytes payload,
     bool live, FILE *out, struct err *e)
@@ -435,6 +506,10 @@ script_run(const char *file, const struct conf *conf, struct bh_bytes payload,
 			m = dry_batch(m);
 		us = clock_mono_us();
 		dry_drive(&d, m);
+		while (m->end.step) {
+			m = dry_again(&d, m);
+			dry_drive(&d, m);
+		}
 		us = clock_mono_us() - us;
 		rc = dry_tell(&d, m, e);
 		fprintf(out, "time: %lld.%03lld ms, memory: %zu KiB\n",

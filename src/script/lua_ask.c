@@ -102,27 +102,34 @@ push_value(lua_State *L, const struct resp_value *v, int depth)
 	}
 }
 
-static int
-ask_end(lua_State *L, int status, lua_KContext ctx)
+/* The answer that has come; an error is raised here. */
+static const struct resp_value *
+answer_of(lua_State *L)
 {
-	struct run *r = state_of(L)->run;
-	const struct resp_value *v = &r->answered->value;
+	const struct resp_value *v = &state_of(L)->run->answered->value;
 
-	(void)status;
-	(void)ctx;
 	if (v->type == RESP_ERROR) {
 		luaL_where(L, 1);
 		lua_pushlstring(L, v->s.data, v->s.len);
 		lua_concat(L, 2);
-		return lua_error(L);
+		lua_error(L);
 	}
-	push_value(L, v, 0);
-	return 1;
+	return v;
 }
 
 static int
-send_ask(lua_State *L, const struct bh_bytes *argv, size_t argc, int64_t id,
-    uint64_t token)
+ask_end(lua_State *L, int status, lua_KContext ctx)
+{
+	(void)status;
+	(void)ctx;
+	push_value(L, answer_of(L), 0);
+	return 1;
+}
+
+/* Sends the command; k goes on once it is answered. */
+static int
+send_to(lua_State *L, const struct bh_bytes *argv, size_t argc,
+    const struct run_msg *m, lua_KFunction k)
 {
 	struct state *st = state_of(L);
 	struct ask *a;
@@ -132,13 +139,19 @@ send_ask(lua_State *L, const struct bh_bytes *argv, size_t argc, int64_t id,
 	a = ask_new(argv, argc);
 	a->src = source_ref(st->src);
 	a->run = st->run;
-	a->id = id;
-	a->token = token;
+	a->id = m ? m->id : 0;
+	a->token = m ? m->token : 0;
 	st->run->ask = a;
 	st->run->wait = WAIT_ANSWER;
 	st->host->ask(st->host, a);
 	cpu_unguard(&st->host->cpu);
-	return lua_yieldk(L, 0, 0, ask_end);
+	return lua_yieldk(L, 0, (lua_KContext)m, k);
+}
+
+static int
+send_ask(lua_State *L, const struct bh_bytes *argv, size_t argc)
+{
+	return send_to(L, argv, argc, NULL, ask_end);
 }
 
 int
@@ -147,7 +160,22 @@ lua_ask_progress(lua_State *L, const struct run_msg *m, const char *text,
 {
 	struct bh_bytes argv[2] = {{"JOB.PROGRESS", 12}, {text, len}};
 
-	return send_ask(L, argv, 2, m->id, m->token);
+	return send_to(L, argv, 2, m, ask_end);
+}
+
+int
+lua_ask_step(lua_State *L, const struct run_msg *m, struct bh_bytes name,
+    struct bh_bytes value, lua_KFunction k)
+{
+	struct bh_bytes argv[3] = {{"JOB.STEP", 8}, name, value};
+
+	return send_to(L, argv, 3, m, k);
+}
+
+bool
+lua_ask_kept(lua_State *L)
+{
+	return answer_of(L)->i != 0;
 }
 
 void
@@ -385,7 +413,98 @@ queue_add(lua_State *L)
 		luaL_checktype(L, 3, LUA_TTABLE);
 		lua_args_job(&a, 3, NULL);
 	}
-	return send_ask(L, a.v, a.n, 0, 0);
+	return send_ask(L, a.v, a.n);
+}
+
+/* One job of queue.add_many, the table at 3: its words go to the end of the
+ * list at 2, which has *n of them, and the stack is as before. */
+static void
+add_item(lua_State *L, lua_Integer at, lua_Integer *n)
+{
+	static const char *const others[] = {"queue", "data", NULL};
+	struct args a = {.L = L, .what = "queue.add_many"};
+	size_t i;
+
+	if (!lua_istable(L, 3))
+		luaL_error(L, "queue.add_many: number %d is a %s, expected a "
+		    "table { queue =, data = }", (int)at, luaL_typename(L, 3));
+	if (lua_getfield(L, 3, "queue") != LUA_TSTRING)
+		luaL_error(L, "queue.add_many: number %d has no queue",
+		    (int)at);
+	arg_queue(&a, -1);
+	if (lua_getfield(L, 3, "data") == LUA_TNIL)
+		luaL_error(L, "queue.add_many: number %d has no data",
+		    (int)at);
+	lua_args_payload(&a, lua_gettop(L));
+	arg_str(&a, "");		/* how many follow */
+	lua_args_job(&a, 3, others);
+	lua_pushfstring(L, "%d", (int)(a.n - 3));
+	a.v[2].data = lua_tolstring(L, -1, &a.v[2].len);
+	for (i = 0; i < a.n; i++) {
+		lua_pushlstring(L, a.v[i].data, a.v[i].len);
+		lua_rawseti(L, 2, ++*n);
+	}
+	lua_settop(L, 2);
+}
+
+/* The ids of the maps that JOB.MPUT answers with. */
+static int
+add_many_end(lua_State *L, int status, lua_KContext ctx)
+{
+	const struct resp_value *v = answer_of(L), *m;
+	size_t i, k;
+
+	(void)status;
+	(void)ctx;
+	lua_createtable(L, (int)v->n, 0);
+	for (i = 0; i < v->n; i++) {
+		m = &v->items[i];
+		for (k = 0; k < m->n; k++)
+			if (m->items[2 * k].s.len == 2 &&
+			    memcmp(m->items[2 * k].s.data, "id", 2) == 0)
+				break;
+		lua_pushnil(L);
+		if (k < m->n) {
+			lua_pop(L, 1);
+			push_value(L, &m->items[2 * k + 1], 0);
+		}
+		lua_rawseti(L, -2, (lua_Integer)i + 1);
+	}
+	return 1;
+}
+
+/* queue.add_many { { queue =, data =, options … }, … }: all or none */
+static int
+queue_add_many(lua_State *L)
+{
+	lua_Integer i, count, n = 2;
+	struct bh_bytes *argv;
+
+	luaL_checktype(L, 1, LUA_TTABLE);
+	lua_settop(L, 1);
+	luaL_checkstack(L, 2 * ARGS_MAX, "queue.add_many");
+	count = (lua_Integer)lua_rawlen(L, 1);
+	if (count == 0) {
+		lua_newtable(L);
+		return 1;
+	}
+	lua_newtable(L);
+	lua_pushliteral(L, "JOB.MPUT");
+	lua_rawseti(L, 2, 1);
+	lua_pushfstring(L, "%I", (LUAI_UACINT)count);
+	lua_rawseti(L, 2, 2);
+	for (i = 1; i <= count; i++) {
+		lua_rawgeti(L, 1, i);
+		add_item(L, i, &n);
+	}
+	/* The strings live in the list while they are copied. */
+	argv = lua_newuserdatauv(L, (size_t)n * sizeof(*argv), 0);
+	for (i = 0; i < n; i++) {
+		lua_rawgeti(L, 2, i + 1);
+		argv[i].data = lua_tolstring(L, -1, &argv[i].len);
+		lua_pop(L, 1);
+	}
+	return send_to(L, argv, (size_t)n, NULL, add_many_end);
 }
 
 static int
@@ -396,7 +515,7 @@ ask_one(lua_State *L, const char *command)
 	lua_settop(L, 1);
 	arg_str(&a, command);
 	arg_queue(&a, 1);
-	return send_ask(L, a.v, a.n, 0, 0);
+	return send_ask(L, a.v, a.n);
 }
 
 static int
@@ -438,7 +557,7 @@ queue_hold(lua_State *L)
 	arg_number(&a, ms);
 	if (!lua_isnil(L, 3))
 		arg_text(&a, 3);
-	return send_ask(L, a.v, a.n, 0, 0);
+	return send_ask(L, a.v, a.n);
 }
 
 void
@@ -446,6 +565,7 @@ lua_ask_open(lua_State *L)
 {
 	static const luaL_Reg lib[] = {
 		{"add", queue_add},
+		{"add_many", queue_add_many},
 		{"get", queue_get},
 		{"stats", queue_stats},
 		{"pause", queue_pause},

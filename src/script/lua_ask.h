@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What scripts ask of the store: queue.add, get, stats, pause, resume, hold,
- * and a job's progress. Each is a command of the front doors, sent to the main
+ * What scripts ask of the store: queue.add, add_many, get, stats, pause,
+ * resume, hold, and a job's progress and steps. Each is a command of the front doors, sent to the main
  * thread; the coroutine waits for its answer, and an error is raised with the
  * words that the RESP door would use.
  */
@@ -9,6 +9,7 @@
 #define SCRIPT_LUA_ASK_H
 
 #include <lua.h>
+#include <stdbool.h>
 
 #include "script/msg.h"
 
@@ -18,6 +19,11 @@ void lua_ask_open(lua_State *L);
 /* Body of job:progress(); text is on the stack. */
 int lua_ask_progress(lua_State *L, const struct run_msg *m, const char *text,
     size_t len);
+/* Asks to keep a step, then calls k, which calls lua_ask_kept(): false when
+ * the attempt no longer holds the job. Other refusals are raised. */
+int lua_ask_step(lua_State *L, const struct run_msg *m, struct bh_bytes name,
+    struct bh_bytes value, lua_KFunction k);
+bool lua_ask_kept(lua_State *L);
 
 /* Words of a command under construction; the strings are on the Lua stack. */
 #define ARGS_MAX 48

@@ -11,6 +11,7 @@
 #include "script/lua_ask.h"
 #include "script/lua_json.h"
 #include "script/lua_log.h"
+#include "script/lua_step.h"
 #include "script/lua_time.h"
 #include "script/run.h"
 
@@ -67,7 +68,7 @@ push_bytes(lua_State *L, struct bh_bytes b)
 static void
 push_data(lua_State *L, struct run_msg *m)
 {
-	lua_getiuservalue(L, 1, 1);
+	lua_getiuservalue(L, 1, JOB_DATA);
 	if (!lua_isnil(L, -1))
 		return;
 	lua_pop(L, 1);
@@ -77,7 +78,7 @@ push_data(lua_State *L, struct run_msg *m)
 		return;
 	}
 	lua_pushvalue(L, -1);
-	lua_setiuservalue(L, 1, 1);
+	lua_setiuservalue(L, 1, JOB_DATA);
 }
 
 static void
@@ -169,10 +170,8 @@ set_text(lua_State *L, struct run_msg *m, int idx, const char *def)
 	cpu_unguard(cpu);
 }
 
-/* Ends the run here and now: what it raises passes every pcall. The first
- * verdict counts. */
-static int
-end_run(lua_State *L, struct run_msg *m, enum bh_outcome outcome)
+int
+lua_job_end(lua_State *L, struct run_msg *m, enum bh_outcome outcome)
 {
 	m->end.outcome = outcome;
 	m->run.verdict = true;
@@ -182,8 +181,8 @@ end_run(lua_State *L, struct run_msg *m, enum bh_outcome outcome)
 	return lua_error(L);
 }
 
-static struct run_msg *
-check_perform(lua_State *L, const char *method)
+struct run_msg *
+lua_job_perform(lua_State *L, const char *method)
 {
 	struct run_msg *m = check_job(L);
 
@@ -196,20 +195,20 @@ check_perform(lua_State *L, const char *method)
 static int
 job_retry(lua_State *L)
 {
-	struct run_msg *m = check_perform(L, "retry");
+	struct run_msg *m = lua_job_perform(L, "retry");
 	int64_t ms = lua_span(L, 2, "job:retry", true);
 
 	if (m->run.verdict)
 		return 0;
 	set_text(L, m, 3, "retry");
 	m->end.delay_ms = ms;
-	return end_run(L, m, BH_FAIL);
+	return lua_job_end(L, m, BH_FAIL);
 }
 
 static int
 job_snooze(lua_State *L)
 {
-	struct run_msg *m = check_perform(L, "snooze");
+	struct run_msg *m = lua_job_perform(L, "snooze");
 	int64_t ms = lua_span(L, 2, "job:snooze", true);
 
 	if (m->run.verdict)
@@ -217,25 +216,25 @@ job_snooze(lua_State *L)
 	set_text(L, m, 3, "");
 	m->end.delay_ms = ms;
 	m->end.backoff = ms < 0;
-	return end_run(L, m, BH_RELEASE);
+	return lua_job_end(L, m, BH_RELEASE);
 }
 
 static int
 job_fail(lua_State *L)
 {
-	struct run_msg *m = check_perform(L, "fail");
+	struct run_msg *m = lua_job_perform(L, "fail");
 
 	if (m->run.verdict)
 		return 0;
 	set_text(L, m, 2, "failed");
 	m->end.final = true;
-	return end_run(L, m, BH_FAIL);
+	return lua_job_end(L, m, BH_FAIL);
 }
 
 static int
 job_progress(lua_State *L)
 {
-	struct run_msg *m = check_perform(L, "progress");
+	struct run_msg *m = lua_job_perform(L, "progress");
 	size_t len;
 	const char *s;
 
@@ -332,7 +331,7 @@ push_job(lua_State *L, struct run_msg *m)
 {
 	struct run_msg **holder;
 
-	holder = lua_newuserdatauv(L, sizeof(struct run_msg *), 1);
+	holder = lua_newuserdatauv(L, sizeof(struct run_msg *), JOB_VALUES);
 	*holder = m;
 	m->run.holder = holder;
 	lua_rawgetp(L, LUA_REGISTRYINDEX, &meta_key);
@@ -386,6 +385,8 @@ lua_job_open(lua_State *L)
 		{"progress", job_progress},
 		{"log", job_log},
 		{"cancelled", job_cancelled},
+		{"step", lua_step},
+		{"sleep", lua_step_sleep},
 		{NULL, NULL},
 	};
 	size_t i;

@@ -27,6 +27,14 @@ note_free(struct msg *m)
 	free(n);
 }
 
+void
+run_end_clear(struct run_end *end)
+{
+	free(end->text);
+	free(end->step);
+	*end = (struct run_end){.outcome = BH_DONE, .delay_ms = -1};
+}
+
 static void
 run_msg_free(struct msg *m)
 {
@@ -37,7 +45,8 @@ run_msg_free(struct msg *m)
 		run_msg_free(&r->jobs[i]->m);
 	free(r->jobs);
 	source_unref(&r->src);
-	free(r->end.text);
+	run_end_clear(&r->end);
+	free(r->steps);
 	free(r);
 }
 

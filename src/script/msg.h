@@ -101,6 +101,7 @@ struct run_end {
 	int64_t delay_ms;		/* -1 not said */
 	char *text;			/* result or message; heap, or NULL */
 	size_t len;
+	char *step;			/* job:sleep()'s name; heap, or NULL */
 };
 
 enum run_wait {
@@ -123,6 +124,9 @@ struct run {
 	bool nomem;			/* ended by the memory cap */
 	struct run_msg **holder;	/* in the job object, while it lives */
 	bool cancelled;
+	bool in_step;			/* inside the function of a step */
+	int steps;			/* kept by this run */
+	int sleeps;			/* without a name, so far */
 	ev_timer nap;			/* sleep() */
 	ev_timer deadline;		/* timeout, or grace after a cancel */
 	double begun_at;		/* loop time */
@@ -150,6 +154,8 @@ struct run_msg {
 	struct bh_bytes queue, payload, group, unique, origin;
 	struct bh_bytes news;		/* a callback's result or error, the
 					   topic of a message */
+	struct bh_step *steps;		/* of earlier runs; one heap block */
+	size_t nsteps;
 	struct hook_run *hook;		/* RUN_HOOK; main's */
 	struct topic *topic;		/* RUN_MESSAGE; main's */
 	struct run_msg **jobs;		/* RUN_BATCH: the jobs'; heap */
@@ -172,8 +178,8 @@ struct ask {
 	struct msg m;
 	struct run *run;		/* the worker's: NULL once it is gone */
 	struct source *src;		/* holds a reference */
-	uint64_t token;			/* progress: of the attempt, else 0 */
-	int64_t id;			/* progress: of the job */
+	uint64_t token;			/* progress, step: of the attempt */
+	int64_t id;			/* progress, step: of the job */
 	struct resp_value value;	/* the worker's: decoded reply */
 	struct buf reply;		/* main's until it is sent back */
 	size_t argc;
@@ -208,6 +214,8 @@ struct check {
 struct note *note_new(enum msg_kind kind, struct source *src, uint64_t token);
 /* What nobody wants any more, of whatever kind. */
 void msg_free(struct msg *m);
+/* Forgets what a run came to. */
+void run_end_clear(struct run_end *end);
 void msg_free_chain(struct mail *mail);
 
 #endif

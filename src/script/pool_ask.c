@@ -15,7 +15,7 @@ struct ask_call {
 	struct ask *ask;
 };
 
-/* News of a job's progress under way. */
+/* News of a job's progress, or a step of it, under way. */
 struct ask_extend {
 	struct bh_extend r;
 	struct pool *pool;
@@ -93,7 +93,10 @@ extend(struct pool *p, struct ask *a)
 	x->r.id = a->id;
 	x->r.token = a->token;
 	x->r.lease_ms = -1;
-	x->r.progress = a->argv[1];
+	if (a->argc == 3)
+		x->r.step = (struct bh_step){a->argv[1], a->argv[2]};
+	else
+		x->r.progress = a->argv[1];
 	p->env->ops->job_extend(p->env->be, &x->r);
 }
 

@@ -33,10 +33,11 @@ void
 run_msg_done(struct pool *p, struct run_msg *m)
 {
 	source_unref(&m->src);
-	free(m->end.text);
-	m->end.text = NULL;
+	run_end_clear(&m->end);
 	free(m->jobs);
 	m->jobs = NULL;
+	free(m->steps);
+	m->steps = NULL;
 	if (m->room > SPARE_ROOM || p->nspare >= SPARE_MAX) {
 		free(m);
 		return;
@@ -112,6 +113,33 @@ pool_flush(struct pool *p)
 	}
 }
 
+/* Few jobs have steps, and theirs can be long: a block of their own. */
+static void
+copy_steps(struct run_msg *m, const struct bh_job *j)
+{
+	size_t i, size = j->nsteps * sizeof(*m->steps);
+	char *p;
+
+	for (i = 0; i < j->nsteps; i++)
+		size += j->steps[i].name.len + j->steps[i].value.len;
+	m->steps = xmalloc(size);
+	m->nsteps = j->nsteps;
+	p = (char *)(m->steps + j->nsteps);
+	for (i = 0; i < j->nsteps; i++) {
+		struct bh_step *s = &m->steps[i];
+
+		*s = j->steps[i];
+		memcpy(p, s->name.data, s->name.len);
+		s->name.data = p;
+		p += s->name.len;
+		if (!s->value.data)
+			continue;
+		memcpy(p, s->value.data, s->value.len);
+		s->value.data = p;
+		p += s->value.len;
+	}
+}
+
 struct run_msg *
 pool_job_msg(struct pool *p, const struct bh_job *j, struct served *s)
 {
@@ -137,6 +165,8 @@ pool_job_msg(struct pool *p, const struct bh_job *j, struct served *s)
 	m->group = run_msg_copy(m, j->group);
 	m->unique = run_msg_copy(m, j->unique);
 	m->origin = run_msg_copy(m, j->origin);
+	if (j->nsteps)
+		copy_steps(m, j);
 	return m;
 }
 
@@ -205,6 +235,8 @@ pool_job_finish(struct pool *p, struct run_msg *m, bh_done_fn *done)
 	f->req.user = m;
 	f->id = m->id;
 	f->token = m->token;
+	f->step = (struct bh_bytes){m->end.step,
+	    m->end.step ? strlen(m->end.step) : 0};
 	f->version = m->src ? (struct bh_bytes){m->src->version, 12} :
 	    (struct bh_bytes){NULL, 0};
 	p->finishing++;
@@ -342,10 +374,11 @@ backoff_ms(struct pool *p, const struct run_msg *m)
 static void
 end_cancelled(struct run_msg *m)
 {
-	free(m->end.text);
-	m->end = (struct run_end){.outcome = BH_FAIL, .final = true,
-	    .delay_ms = -1, .text = xstrdup("cancelled"),
-	    .len = strlen("cancelled")};
+	run_end_clear(&m->end);
+	m->end.outcome = BH_FAIL;
+	m->end.final = true;
+	m->end.text = xstrdup("cancelled");
+	m->end.len = strlen("cancelled");
 }
 
 void

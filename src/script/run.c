@@ -29,10 +29,9 @@ run_end_fail(struct run_msg *m, bool final, const char *fmt, ...)
 	va_start(ap, fmt);
 	buf_vaddf(&b, fmt, ap);
 	va_end(ap);
+	run_end_clear(&m->end);
 	m->end.outcome = BH_FAIL;
 	m->end.final = final;
-	m->end.backoff = false;
-	m->end.delay_ms = -1;
 	m->run.failed = true;
 	end_text(m, buf_take(&b));
 }
@@ -40,8 +39,9 @@ run_end_fail(struct run_msg *m, bool final, const char *fmt, ...)
 void
 run_end_release(struct run_msg *m, int64_t delay_ms)
 {
-	free(m->end.text);
-	m->end = (struct run_end){.outcome = BH_RELEASE, .delay_ms = delay_ms};
+	run_end_clear(&m->end);
+	m->end.outcome = BH_RELEASE;
+	m->end.delay_ms = delay_ms;
 }
 
 static void

@@ -48,6 +48,7 @@ void
 arena_job(struct arena *a, struct bh_job *to, const struct bh_job *from)
 {
 	struct bh_job_error *errors;
+	struct bh_step *steps;
 
 	*to = *from;
 	to->queue = arena_bytes(a, from->queue);
@@ -65,4 +66,10 @@ arena_job(struct arena *a, struct bh_job *to, const struct bh_job *from)
 		errors[i].version = arena_bytes(a, errors[i].version);
 	}
 	to->errors = errors;
+	steps = arena_alloc(a, from->nsteps * sizeof(*steps) + 1);
+	for (size_t i = 0; i < from->nsteps; i++) {
+		steps[i].name = arena_bytes(a, from->steps[i].name);
+		steps[i].value = arena_bytes(a, from->steps[i].value);
+	}
+	to->steps = steps;
 }

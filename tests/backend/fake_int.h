@@ -28,7 +28,9 @@ struct fake_queue {
 	int64_t processed, failed, stalled;
 	int64_t pass;			/* stride scheduling */
 	int64_t runs_ms[FAKE_RUNS];
-	int64_t nruns;
+	int64_t nruns, run_sum_ms;
+	int64_t buckets[BH_RUNTIME_BUCKETS];
+	int64_t added, completed, retried, removed;
 };
 
 /* Turns and tokens of one (queue, group); a queue's own has group "". */
@@ -49,6 +51,8 @@ struct fake_job {
 	struct bh_bytes payload, progress, result, error, origin, reason;
 	struct bh_job_error errors[FAKE_ERRORS];
 	size_t nerrors;
+	struct bh_step *steps;
+	size_t nsteps;
 	int32_t attempt, error_count, stalled;
 	int64_t run_at, expires_at, created_at, started_at, finished_at;
 	int64_t lease_until;
@@ -113,6 +117,7 @@ struct fake_job *fake_job_find(struct fake *f, int64_t id);
 struct fake_job *fake_job_new(struct fake *f, struct fake_queue *q,
     struct bh_bytes payload, const struct bh_job_opts *o);
 void fake_job_free(struct fake *f, struct fake_job *j);
+void fake_job_forget_steps(struct fake_job *j);
 void fake_job_schedule(struct fake *f, struct fake_job *j,
     const struct bh_job_opts *o);
 void fake_job_delay(struct fake *f, struct fake_job *j, int64_t ms);
@@ -146,6 +151,14 @@ void fake_note(struct fake *f, enum bh_job_news news,
     const struct fake_job *j, struct bh_bytes text);
 void fake_tell(struct fake *f);
 void fake_watch_jobs(void *be, bool on);
+
+/* fake_put.c */
+bool fake_exec_put(struct fake *f, struct bh_req *req);
+/* The newest living job that has the key, or NULL. */
+struct fake_job *fake_unique_holder(struct fake *f,
+    const struct fake_queue *q, struct bh_bytes key);
+int64_t fake_queue_count(struct fake *f, const struct fake_queue *q,
+    enum bh_job_state s);
 
 /* fake_verb.c: each true once answered, false while it waits */
 bool fake_exec(struct fake *f, struct bh_req *req);

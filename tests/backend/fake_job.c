@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/attr.h"
 #include "base/buf.h"
 #include "base/die.h"
 #include "base/json.h"
@@ -125,6 +126,7 @@ fake_job_new(struct fake *f, struct fake_queue *q, struct bh_bytes payload,
 	struct bh_bytes none = {NULL, 0};
 
 	j->id = ++f->next_id;
+	q->added++;
 	j->queue = q;
 	j->opts = *o;
 	j->opts.group = fake_dup(o->group);
@@ -157,8 +159,21 @@ key_drop(struct fake *f, struct fake_job *j)
 }
 
 void
+fake_job_forget_steps(struct fake_job *j)
+{
+	for (size_t i = 0; i < j->nsteps; i++) {
+		fake_clear(&j->steps[i].name);
+		fake_clear(&j->steps[i].value);
+	}
+	free(j->steps);
+	j->steps = NULL;
+	j->nsteps = 0;
+}
+
+void
 fake_job_free(struct fake *f, struct fake_job *j)
 {
+	fake_job_forget_steps(j);
 	key_drop(f, j);
 	TAILQ_REMOVE(&f->jobs, j, link);
 	fake_clear(&j->opts.group);
@@ -289,10 +304,17 @@ job_over_count(struct fake *f, const struct fake_job *ended)
 static void
 tries_ended(struct fake *f, struct fake_job *j)
 {
+	static const int64_t bounds[] = {BH_RUNTIME_BOUNDS};
 	struct fake_queue *q = j->queue;
+	int64_t ms = f->mono - j->started_mono;
+	size_t b = 0;
 
 	q->processed++;
-	q->runs_ms[q->nruns++ % FAKE_RUNS] = f->mono - j->started_mono;
+	q->runs_ms[q->nruns++ % FAKE_RUNS] = ms;
+	q->run_sum_ms += ms;
+	while (b < nitems(bounds) && ms > bounds[b])
+		b++;
+	q->buckets[b]++;
 }
 
 void
@@ -301,6 +323,8 @@ fake_job_complete(struct fake *f, struct fake_job *j, struct bh_bytes result)
 	struct fake_job *over;
 
 	tries_ended(f, j);
+	j->queue->completed++;
+	fake_job_forget_steps(j);
 	fake_set(&j->result, result);
 	callback_owe(f, j, BH_ON_COMPLETED, (struct bh_bytes){NULL, 0});
 	job_end(f, j, BH_COMPLETED);
@@ -431,6 +455,7 @@ fake_job_error(struct fake *f, struct fake_job *j, const struct bh_finish *r)
 		fake_job_fail(f, j, r->message);
 	} else {
 		tries_ended(f, j);
+		j->queue->retried++;
 		fake_job_delay(f, j, r->delay_ms >= 0 ? r->delay_ms :
 		    backoff_ms(j));
 		fake_note(f, BH_NEWS_RETRYING, j, r->message);

@@ -57,87 +57,20 @@ view_job(const struct bh_req *req, const struct fake_job *j,
 	arena_job(req->priv.state, out, &v);
 }
 
-/* --- put --- */
-
-static struct fake_job *
-unique_holder(struct fake *f, const struct fake_queue *q, struct bh_bytes key)
-{
-	struct fake_job *j, *newest = NULL;
-
-	TAILQ_FOREACH(j, &f->jobs, link) {
-		if (j->queue == q && fake_job_keyed(f, j) &&
-		    fake_equal(j->opts.unique, key))
-			newest = j;
-	}
-	return newest;
-}
+/* --- reserve --- */
 
 static void
-put_replace(struct fake *f, struct fake_job *j, struct bh_bytes payload,
-    const struct bh_job_opts *o)
+view_steps(struct arena *a, const struct fake_job *j, struct bh_job *out)
 {
-	fake_set(&j->payload, payload);
-	if (o->unique_ttl_ms >= 0)
-		j->key_mono = f->mono + o->unique_ttl_ms;
-	j->seq = 0;			/* its time is new */
-	fake_job_schedule(f, j, o);
-}
+	struct bh_step *s = arena_alloc(a, j->nsteps * sizeof(*s) + 1);
 
-static struct fake_job *
-put_one(struct fake *f, struct bh_put *r, struct fake_queue *q, size_t i)
-{
-	struct fake_job *holder = NULL, *j;
-	int mode = r->opts.unique_mode;
-
-	if (r->opts.unique.len > 0)
-		holder = unique_holder(f, q, r->opts.unique);
-	if (holder && holder->state == BH_ACTIVE && mode == BH_UNIQUE_FOLLOW) {
-		holder->has_key = false;
-		j = fake_job_new(f, q, r->payloads[i], &r->opts);
-		j->follows = holder->id;
-		return j;
+	for (size_t i = 0; i < j->nsteps; i++) {
+		s[i].name = arena_bytes(a, j->steps[i].name);
+		s[i].value = arena_bytes(a, j->steps[i].value);
 	}
-	if (!holder)
-		return fake_job_new(f, q, r->payloads[i], &r->opts);
-	r->duplicate = true;
-	if (holder->state != BH_ACTIVE &&
-	    (mode == BH_UNIQUE_REPLACE || mode == BH_UNIQUE_FOLLOW))
-		put_replace(f, holder, r->payloads[i], &r->opts);
-	return holder;
+	out->steps = s;
+	out->nsteps = j->nsteps;
 }
-
-static int64_t
-queue_count(struct fake *f, const struct fake_queue *q, enum bh_job_state s)
-{
-	const struct fake_job *j;
-	int64_t n = 0;
-
-	TAILQ_FOREACH(j, &f->jobs, link)
-		n += j->queue == q && j->state == s;
-	return n;
-}
-
-static bool
-exec_put(struct fake *f, struct bh_req *req)
-{
-	struct bh_put *r = (struct bh_put *)req;
-	struct fake_queue *q = fake_queue_get(f, r->queue, true);
-	int64_t room = q->opts.max_waiting - queue_count(f, q, BH_WAITING);
-
-	r->duplicate = false;
-	if (q->opts.max_waiting > 0 && (int64_t)r->npayloads > room)
-		return answer_error(f, req, BH_E_QUEUEFULL,
-		    "the queue is full");
-	for (size_t i = 0; i < r->npayloads; i++) {
-		struct fake_job *j = put_one(f, r, q, i);
-
-		r->ids[i] = j->id;
-		r->state = j->state;
-	}
-	return answer_ok(f, req);
-}
-
-/* --- reserve --- */
 
 static void
 reserve_claim(struct fake *f, struct bh_reserve *r)
@@ -153,6 +86,8 @@ reserve_claim(struct fake *f, struct bh_reserve *r)
 		if (r->budget)
 			(*r->budget)--;
 		view_job(&r->req, j, &r->jobs[r->njobs]);
+		if (r->handler)
+			view_steps(r->req.priv.state, j, &r->jobs[r->njobs]);
 		r->jobs[r->njobs++].token = j->token;
 	}
 }
@@ -197,6 +132,33 @@ held_job(struct fake *f, struct bh_req *req, int64_t id, uint64_t token)
 	return NULL;
 }
 
+/* Answers a step that may not be kept. */
+static bool
+step_refused(struct fake *f, struct bh_req *req, const struct fake_job *j,
+    struct bh_step s)
+{
+	size_t bytes = s.name.len + s.value.len;
+
+	for (size_t i = 0; i < j->nsteps; i++) {
+		if (fake_equal(j->steps[i].name, s.name))
+			return answer_error(f, req, BH_E_CONFLICT,
+			    "the job has this step");
+		bytes += j->steps[i].name.len + j->steps[i].value.len;
+	}
+	if (s.name.len > BH_STEP_NAME_MAX || j->nsteps == BH_STEPS_MAX ||
+	    (s.value.len > 0 && bytes > BH_STEPS_BYTES))
+		return answer_error(f, req, BH_E_TOOBIG, "too many steps");
+	return false;
+}
+
+static void
+step_keep(struct fake_job *j, struct bh_step s)
+{
+	j->steps = xrealloc(j->steps, (j->nsteps + 1) * sizeof(s));
+	j->steps[j->nsteps++] = (struct bh_step){fake_dup(s.name),
+	    fake_dup(s.value)};
+}
+
 static bool
 exec_finish(struct fake *f, struct bh_req *req)
 {
@@ -213,6 +175,12 @@ exec_finish(struct fake *f, struct bh_req *req)
 	if (r->outcome == BH_FAIL) {
 		fake_job_error(f, j, r);
 	} else {
+		struct bh_step sleep = {.name = r->step};
+
+		if (r->step.len > 0 && step_refused(f, req, j, sleep))
+			return true;
+		if (r->step.len > 0)
+			step_keep(j, sleep);
 		j->attempt--;
 		fake_job_delay(f, j, r->delay_ms);
 	}
@@ -229,6 +197,11 @@ exec_extend(struct fake *f, struct bh_req *req)
 
 	if (!j)
 		return true;
+	if (r->step.name.len > 0) {
+		if (step_refused(f, req, j, r->step))
+			return true;
+		step_keep(j, r->step);
+	}
 	if (r->lease_ms >= 0) {
 		j->lease_mono = f->mono + r->lease_ms;
 		j->lease_until = f->wall + r->lease_ms;
@@ -363,7 +336,7 @@ exec_list(struct fake *f, struct bh_req *req)
 static bool
 retry_job(struct fake *f, struct fake_job *j)
 {
-	if (j->opts.unique.len > 0 && unique_holder(f, j->queue,
+	if (j->opts.unique.len > 0 && fake_unique_holder(f, j->queue,
 	    j->opts.unique))
 		return false;
 	j->has_key = j->opts.unique.len > 0;
@@ -380,6 +353,7 @@ retry_job(struct fake *f, struct fake_job *j)
 static void
 remove_job(struct fake *f, struct fake_job *j)
 {
+	j->queue->removed++;
 	fake_note(f, BH_NEWS_REMOVED, j, (struct bh_bytes){NULL, 0});
 	fake_job_free(f, j);
 }
@@ -404,7 +378,11 @@ alter_job(struct fake *f, struct fake_job *j, const struct bh_alter *r)
 {
 	switch (r->action) {
 	case BH_JOB_RETRY:
-		return j->state == BH_FAILED && retry_job(f, j);
+		if (j->state != BH_FAILED || !retry_job(f, j))
+			return false;
+		if (r->fresh)
+			fake_job_forget_steps(j);
+		return true;
 	case BH_JOB_REMOVE:
 		if (j->state == BH_ACTIVE)
 			return false;
@@ -471,7 +449,7 @@ view_queue(struct fake *f, const struct bh_req *req,
 
 	s->name = fake_str(q->name);
 	for (int i = 0; i < BH_STATES; i++)
-		s->count[i] = queue_count(f, q, i);
+		s->count[i] = fake_queue_count(f, q, i);
 	s->paused = q->paused;
 	s->paused_at = q->paused_at;
 	s->paused_by = arena_bytes(req->priv.state, q->paused_by);
@@ -480,6 +458,13 @@ view_queue(struct fake *f, const struct bh_req *req,
 	s->processed_total = q->processed;
 	s->failed_total = q->failed;
 	s->stalled_total = q->stalled;
+	s->runtime_count = q->nruns;
+	s->runtime_sum_ms = q->run_sum_ms;
+	memcpy(s->runtime_bucket, q->buckets, sizeof(s->runtime_bucket));
+	s->added_total = q->added;
+	s->completed_total = q->completed;
+	s->retried_total = q->retried;
+	s->removed_total = q->removed;
 	view_percentiles(q, s);
 	TAILQ_FOREACH(j, &f->jobs, link) {
 		if (j->queue == q && j->state == BH_WAITING &&
@@ -526,7 +511,7 @@ exec_errors(struct fake *f, struct bh_stats *r)
 
 	r->nqueues = r->ngroups = 0;
 	r->groups = arena_alloc(r->req.priv.state, sizeof(*r->groups) *
-	    (size_t)(queue_count(f, q, BH_FAILED) + 1));
+	    (size_t)(fake_queue_count(f, q, BH_FAILED) + 1));
 	TAILQ_FOREACH(j, &f->jobs, link) {
 		if (j->queue == q && j->state == BH_FAILED)
 			group_add(r, &r->req, j);
@@ -640,7 +625,7 @@ bool
 fake_exec(struct fake *f, struct bh_req *req)
 {
 	static bool (*const execs[])(struct fake *, struct bh_req *) = {
-		[FAKE_PUT] = exec_put, [FAKE_RESERVE] = exec_reserve,
+		[FAKE_PUT] = fake_exec_put, [FAKE_RESERVE] = exec_reserve,
 		[FAKE_FINISH] = exec_finish, [FAKE_EXTEND] = exec_extend,
 		[FAKE_GET] = exec_get, [FAKE_LIST] = exec_list,
 		[FAKE_ALTER] = exec_alter, [FAKE_STATS] = exec_stats,

@@ -386,6 +386,7 @@ static const struct suite_case *const suite_themes[] = {
 	suite_event_cases, suite_batch_cases,
 	suite_reopen_cases, suite_recover_cases, suite_storm_cases,
 	suite_schedule_cases, suite_misfire_cases,
+	suite_step_cases, suite_chain_cases,
 };
 
 static bool

@@ -50,6 +50,13 @@ struct suite_backend {
 	bool batches;			/* handlers can get jobs together */
 };
 
+/* What one add of a chain came to. */
+struct chained {
+	int64_t id;
+	bool duplicate;
+	enum bh_job_state state;
+};
+
 /* A request under way or answered. */
 struct call {
 	TAILQ_ENTRY(call) link;
@@ -83,6 +90,8 @@ struct call {
 	int64_t *ids;
 	bool duplicate;
 	enum bh_job_state state;
+	struct chained *chain;		/* put: of each one */
+	size_t nchain;
 	struct bh_job *jobs;		/* get: NULL when there is none */
 	size_t njobs;
 	struct bh_why why;
@@ -174,6 +183,8 @@ extern const struct suite_case suite_storm_cases[];
 /* Only for backends that have schedules. */
 extern const struct suite_case suite_schedule_cases[];
 extern const struct suite_case suite_misfire_cases[];
+extern const struct suite_case suite_step_cases[];
+extern const struct suite_case suite_chain_cases[];
 
 /* Runs everything that the backend can; argv[1] is a pattern of case names.
  * The number of failures. */
@@ -261,11 +272,26 @@ struct call *ask_put(struct suite_env *t, const char *queue,
     const char *payload, const struct bh_job_opts *o);
 struct call *ask_put_many(struct suite_env *t, const char *queue, size_t n,
     const struct bh_bytes *payloads, const struct bh_job_opts *o);
+/* One job of each, all or none; opts may be NULL. */
+struct link {
+	const char *queue;
+	const char *payload;
+	const struct bh_job_opts *opts;
+	size_t npayloads;		/* so many alike; 0: 1 */
+};
+struct call *ask_chain(struct suite_env *t, const struct link *links,
+    size_t n);
 struct call *ask_reserve(struct suite_env *t, const struct want *w);
 struct call *ask_finish(struct suite_env *t, int64_t id, uint64_t token,
     enum bh_outcome outcome, const char *text, int64_t delay_ms, bool final);
 struct call *ask_extend(struct suite_env *t, int64_t id, uint64_t token,
     int64_t lease_ms, const char *progress);
+/* job:step()'s and job:sleep()'s; value NULL: none. */
+struct call *ask_step(struct suite_env *t, int64_t id, uint64_t token,
+    const char *name, const char *value);
+struct call *ask_sleep(struct suite_env *t, int64_t id, uint64_t token,
+    const char *name, int64_t delay_ms);
+struct call *ask_fresh(struct suite_env *t, int64_t id);
 struct call *ask_get(struct suite_env *t, int64_t id, int64_t wait_ms);
 struct call *ask_why(struct suite_env *t, int64_t id);
 struct call *ask_list(struct suite_env *t, const struct bh_list *l);

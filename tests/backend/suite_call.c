@@ -41,6 +41,12 @@ copy_put(struct call *c)
 	memcpy(c->ids, r->ids, size);
 	c->duplicate = r->duplicate;
 	c->state = r->state;
+	for (const struct bh_put *p = r; p; p = p->also)
+		c->nchain++;
+	c->chain = arena_alloc(&c->t->arena, c->nchain * sizeof(*c->chain));
+	for (size_t i = 0; r; r = r->also, i++)
+		c->chain[i] = (struct chained){
+		    r->npayloads ? r->ids[0] : 0, r->duplicate, r->state};
 }
 
 static void
@@ -237,12 +243,10 @@ input_or_empty(struct call *c, const char *s)
 	return input(c, s ? s : "");
 }
 
-struct call *
-ask_put_many(struct suite_env *t, const char *queue, size_t n,
+static void
+fill_put(struct call *c, struct bh_put *r, const char *queue, size_t n,
     const struct bh_bytes *payloads, const struct bh_job_opts *o)
 {
-	struct call *c = call_new(t, CALL_PUT);
-	struct bh_put *r = &c->u->put;
 	struct bh_bytes *copies;
 
 	copies = arena_alloc(&c->inputs, n * sizeof(*copies));
@@ -255,7 +259,36 @@ ask_put_many(struct suite_env *t, const char *queue, size_t n,
 	r->opts.group = arena_bytes(&c->inputs, r->opts.group);
 	r->opts.unique = arena_bytes(&c->inputs, r->opts.unique);
 	r->ids = arena_alloc(&c->inputs, n * sizeof(*r->ids));
-	t->ops->job_put(t->be, r);
+}
+
+struct call *
+ask_put_many(struct suite_env *t, const char *queue, size_t n,
+    const struct bh_bytes *payloads, const struct bh_job_opts *o)
+{
+	struct call *c = call_new(t, CALL_PUT);
+
+	fill_put(c, &c->u->put, queue, n, payloads, o);
+	t->ops->job_put(t->be, &c->u->put);
+	return call_issued(c);
+}
+
+struct call *
+ask_chain(struct suite_env *t, const struct link *links, size_t n)
+{
+	struct call *c = call_new(t, CALL_PUT);
+	struct bh_put *r = &c->u->put;
+
+	for (size_t i = 0; i < n; i++) {
+		size_t np = links[i].npayloads ? links[i].npayloads : 1;
+		struct bh_bytes *p = arena_alloc(&c->inputs, np * sizeof(*p));
+
+		for (size_t k = 0; k < np; k++)
+			p[k] = bytes(links[i].payload);
+		fill_put(c, r, links[i].queue, np, p, links[i].opts);
+		if (i + 1 < n)
+			r = r->also = arena_alloc(&c->inputs, sizeof(*r));
+	}
+	t->ops->job_put(t->be, &c->u->put);
 	return call_issued(c);
 }
 
@@ -324,6 +357,51 @@ ask_extend(struct suite_env *t, int64_t id, uint64_t token, int64_t lease_ms,
 	r->lease_ms = lease_ms;
 	r->progress = input(c, progress);
 	t->ops->job_extend(t->be, r);
+	return call_issued(c);
+}
+
+struct call *
+ask_step(struct suite_env *t, int64_t id, uint64_t token, const char *name,
+    const char *value)
+{
+	struct call *c = call_new(t, CALL_EXTEND);
+	struct bh_extend *r = &c->u->extend;
+
+	r->id = id;
+	r->token = token;
+	r->lease_ms = -1;
+	r->step.name = input(c, name);
+	r->step.value = input(c, value);
+	t->ops->job_extend(t->be, r);
+	return call_issued(c);
+}
+
+struct call *
+ask_sleep(struct suite_env *t, int64_t id, uint64_t token, const char *name,
+    int64_t delay_ms)
+{
+	struct call *c = call_new(t, CALL_FINISH);
+	struct bh_finish *r = &c->u->finish;
+
+	r->id = id;
+	r->token = token;
+	r->outcome = BH_RELEASE;
+	r->delay_ms = delay_ms;
+	r->step = input(c, name);
+	t->ops->job_finish(t->be, r);
+	return call_issued(c);
+}
+
+struct call *
+ask_fresh(struct suite_env *t, int64_t id)
+{
+	struct call *c = call_new(t, CALL_ALTER);
+
+	c->u->alter.id = id;
+	c->u->alter.action = BH_JOB_RETRY;
+	c->u->alter.fresh = true;
+	c->u->alter.arg = input_or_empty(c, NULL);
+	t->ops->job_alter(t->be, &c->u->alter);
 	return call_issued(c);
 }
 
