@@ -207,7 +207,6 @@ on_history(struct pass *p, sqlite3_stmt *s)
 }
 
 static int
-static int
 on_steps(struct pass *p, sqlite3_stmt *s)
 {
 	p->v->steps(p->arg, sqlite3_column_int64(s, 0));
