@@ -342,35 +342,111 @@ visible(const struct cmd_call *call, const struct bh_stats *stats)
 	return s;
 }
 
+/* --- schedules --- */
+
+/* Those whose queue the caller may see. */
+static bool
+may_see(const struct cmd_call *call, const struct bh_schedule *s)
+{
+	return session_may(call->who, s->queue);
+}
+
+static void
+put_ticks(struct metrics *m, const struct bh_schedule *s)
+{
+	static const char *const names[] = {
+		[BH_TICK_RAN] = "outcome=\"ran\"",
+		[BH_TICK_LATE] = "outcome=\"late\"",
+		[BH_TICK_SKIPPED] = "outcome=\"skipped\"",
+	};
+	size_t count[nitems(names)] = {0};
+
+	for (size_t i = 0; i < s->nticks; i++)
+		count[s->ticks[i].outcome]++;
+	for (size_t i = 0; i < nitems(names); i++)
+		metrics_sample(m, "", metrics_labels(m, "schedule", s->name,
+		    names[i]), (double)count[i]);
+}
+
+static void
+put_schedules(struct metrics *m, const struct cmd_call *call,
+    const struct bh_schedule_list *l)
+{
+	metrics_family(m, "bellhop_schedule_next_time_seconds", "gauge",
+	    "When a schedule is due, seconds since 1970; 0: never.");
+	for (size_t i = 0; i < l->nschedules; i++)
+		if (may_see(call, &l->schedules[i]))
+			metrics_sample(m, "", metrics_labels(m, "schedule",
+			    l->schedules[i].name, ""),
+			    (double)l->schedules[i].next_at / 1000);
+	metrics_family(m, "bellhop_schedule_ticks", "gauge",
+	    "What became of a schedule's last ticks.");
+	for (size_t i = 0; i < l->nschedules; i++)
+		if (may_see(call, &l->schedules[i]))
+			put_ticks(m, &l->schedules[i]);
+}
+
+/* --- the page --- */
+
+/* It waits for two answers of the backend. */
+struct page {
+	struct bh_schedule_list list;	/* first */
+	struct op *op;
+	struct metrics m;
+};
+
+static void
+finish(struct page *p)
+{
+	struct cmd_env *env = p->op->call->env;
+	struct reply *r = p->op->call->reply;
+
+	if (env->plugin_metrics)
+		env->plugin_metrics(env->host, &p->m.api);
+	r->ops->verbatim(r, buf_peek(&p->m.out), buf_size(&p->m.out));
+	metrics_done(&p->m);
+	op_end(p->op);
+	free(p);
+}
+
+static void
+schedules_known(struct bh_req *req)
+{
+	struct page *p = (struct page *)req;
+
+	if (req->status == BH_OK)
+		put_schedules(&p->m, p->op->call, &p->list);
+	finish(p);
+}
+
 static void
 queues_known(struct bh_req *req)
 {
 	struct op *op = op_of(req);
-	struct cmd_call *call = op->call;
-	struct cmd_env *env = call->env;
-	struct metrics m;
+	struct cmd_env *env = op->call->env;
+	struct page *p = xcalloc(1, sizeof(*p));
 	struct seen s;
 
-	metrics_init(&m);
-	put_daemon(&m, env);
-	put_process(&m, env);
-	put_connections(&m, env);
-	put_backend(&m, env);
-	put_alerts(&m, env);
-	put_scripts(&m, env);
-	put_bus(&m, env);
+	p->op = op;
+	p->list.req.done = schedules_known;
+	metrics_init(&p->m);
+	put_daemon(&p->m, env);
+	put_process(&p->m, env);
+	put_connections(&p->m, env);
+	put_backend(&p->m, env);
+	put_alerts(&p->m, env);
+	put_scripts(&p->m, env);
+	put_bus(&p->m, env);
 	/* With the backend away, the rest is still worth knowing. */
 	if (req->status == BH_OK) {
-		s = visible(call, &op->stats);
-		put_queues(&m, &s);
+		s = visible(op->call, &op->stats);
+		put_queues(&p->m, &s);
 		free(s.all);
 	}
-	if (env->plugin_metrics)
-		env->plugin_metrics(env->host, &m.api);
-	call->reply->ops->verbatim(call->reply, buf_peek(&m.out),
-	    buf_size(&m.out));
-	metrics_done(&m);
-	op_end(op);
+	if (req->status == BH_OK && env->ops->schedule_list)
+		env->ops->schedule_list(env->be, &p->list);
+	else
+		finish(p);
 }
 
 void
