@@ -645,6 +645,9 @@ struct bh_peer {
 	const char *name;		/* "127.0.0.1:5012", "unix:pid=7,uid=0" */
 };
 
+/* Who asks: an identity with a role. One for each connection. */
+struct bh_caller;
+
 /* A front door. Each turn: the loop's callbacks, take(), the backend's turn,
  * flush(). */
 struct bh_door_ops {
@@ -665,10 +668,11 @@ struct bh_door_ops {
 	void (*close)(void *arg);
 	/* The configuration has been read again; may be NULL. */
 	void (*reload)(void *arg);
+	/* CLIENT KILL, or its token has been removed: this caller has no
+	 * rights any more; the connection is to be closed, later. It may be
+	 * another door's: nothing then. May be NULL. */
+	void (*kill)(void *arg, struct bh_caller *c);
 };
-
-/* Who asks: an identity with a role. One for each connection. */
-struct bh_caller;
 
 enum bh_call_flag {
 	/* JOB.ADD answers a map of id, queue, state and duplicate, JOB.MADD

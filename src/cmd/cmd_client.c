@@ -176,11 +176,11 @@ client_kill(struct cmd_call *call)
 		if (!env->client_at(env->front, n, &s) ||
 		    !kill_matches(&f, call, s))
 			continue;
-		killed++;
 		if (s == call->who)
 			call->who->close = true;
-		else
-			(void)env->client_kill(env->front, s->id);
+		else if (!env->client_kill(env->front, s->id))
+			continue;
+		killed++;
 	}
 	if (call->argc == 3 && killed == 0) {
 		cmd_error(call, BH_E_ERR, "No such client");

@@ -78,8 +78,8 @@ struct cmd_env {
 	 * names to plain values. */
 	void (*figures)(void *arg, struct reply *r);
 
-	/* The connections' side, set by the front; client_at goes on with the
-	 * callers of other doors. */
+	/* The connections' side, set by the front; client_at and client_kill
+	 * go on with the callers of other doors. */
 	void *front;
 	bool (*client_at)(void *front, size_t i, const struct session **ret);
 	bool (*client_kill)(void *front, uint64_t id);
@@ -95,6 +95,7 @@ struct cmd_env {
 	/* The plugins' side, set by the host. */
 	void *host;
 	bool (*caller_at)(void *host, size_t i, const struct session **ret);
+	bool (*caller_kill)(void *host, uint64_t id);
 	size_t callers;			/* connections of plugins' doors */
 	void (*plugin_metrics)(void *host, const struct bh_metrics *m);
 	/* The i-th check: 1 well, 0 ill with a sentence, -1 past the end. */

@@ -198,6 +198,27 @@ caller_at(void *host, size_t i, const struct session **ret)
 	return true;
 }
 
+/* It has no rights any more until it shows a token, and hears nothing; its
+ * door may close the connection. */
+static bool
+caller_kill(void *host, uint64_t id)
+{
+	struct plugin_host *h = host;
+	struct bh_caller *c = NULL;
+
+	for (size_t i = 0; i < h->ncallers && !c; i++)
+		if (h->callers[i]->session.id == id)
+			c = h->callers[i];
+	if (!c)
+		return false;
+	c->session.door_role = ROLE_NONE;
+	session_reset(&c->session);
+	for (size_t i = 0; i < h->started; i++)
+		if (h->doors.all[i].door->kill)
+			h->doors.all[i].door->kill(h->doors.all[i].arg, c);
+	return true;
+}
+
 /* --- webhooks --- */
 
 static void
@@ -277,6 +298,7 @@ caller_init(struct plugin_host *h)
 	h->api.subscribe = api_subscribe;
 	h->api.unsubscribe = api_unsubscribe;
 	h->env->caller_at = caller_at;
+	h->env->caller_kill = caller_kill;
 }
 
 void
@@ -294,5 +316,6 @@ caller_done(struct plugin_host *h)
 	CHECK(h->ncallers == 0);
 	free(h->callers);
 	h->env->caller_at = NULL;
+	h->env->caller_kill = NULL;
 	h->env->callers = 0;
 }

@@ -29,6 +29,9 @@ on_news(void *arg, const struct bh_news *news)
 {
 	struct feed *f = arg;
 
+	/* Its token may have been taken away meanwhile. */
+	if (!role_allows(f->who->role, ROLE_READER))
+		return;
 	if (f->feed == BH_FEED_JOBS && !is_gap(news) &&
 	    !session_may(f->who, news->topic))
 		return;

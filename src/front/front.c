@@ -65,7 +65,8 @@ kill_client(void *front, uint64_t id)
 		client_drop(f->door.clients[i], "CLIENT KILL");
 		return true;
 	}
-	return false;
+	return f->door.env->caller_kill &&
+	    f->door.env->caller_kill(f->door.env->host, id);
 }
 
 /* As redis-cli and others parse it: the text in quotes, the rest escaped. */

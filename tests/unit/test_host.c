@@ -35,6 +35,7 @@ struct house {
 
 	/* What the door was told. */
 	unsigned taken, flushed, drained, closed, reloaded;
+	struct bh_caller *killed;
 	bool busy;
 	int refuses;
 	int accepted;
@@ -90,8 +91,14 @@ door_reload(void *arg)
 	((struct house *)arg)->reloaded++;
 }
 
+static void
+door_kill(void *arg, struct bh_caller *c)
+{
+	((struct house *)arg)->killed = c;
+}
+
 static const struct bh_door_ops door_ops = {door_start, door_take, door_flush,
-    door_drain, door_idle, door_close, door_reload};
+    door_drain, door_idle, door_close, door_reload, door_kill};
 
 static int
 setup(void **state)
@@ -176,6 +183,23 @@ ask(struct house *h, struct bh_caller *c, struct ask *a, unsigned flags,
 		words += n + (words[n] == ' ');
 	}
 	h->api->run(&a->call);
+}
+
+static void
+heard(void *arg, const struct bh_news *news)
+{
+	struct buf *b = arg;
+
+	buf_addf(b, "%.*s ", (int)news->topic.len, news->topic.data);
+}
+
+static void
+tell(struct house *h, const char *queue)
+{
+	struct bh_job_event ev = {.news = BH_NEWS_ADDED, .id = 1,
+	    .queue = {queue, strlen(queue)}};
+
+	bus_job(h->env.bus, &ev);
 }
 
 static void
@@ -294,6 +318,34 @@ callers_are_seen(void **state)
 	assert_string_equal(s->addr, "127.0.0.1:5");
 	h->api->caller_free(c);
 	assert_int_equal(h->env.callers, 0);
+}
+
+static void
+a_killed_caller_has_no_rights(void **state)
+{
+	struct house *h = *state;
+	struct bh_subscription *sub;
+	struct buf got = BUF_INIT;
+	char err[BH_ERROR_TEXT];
+	const struct session *s;
+	struct ask a;
+	int code;
+
+	sub = h->api->subscribe(h->root, BH_FEED_JOBS, "*", 0, heard, &got,
+	    &code, err);
+	assert_true(h->env.caller_at(h->env.host, 0, &s));
+	assert_false(h->env.caller_kill(h->env.host, s->id + 1));
+	assert_true(h->env.caller_kill(h->env.host, s->id));
+	assert_ptr_equal(h->killed, h->root);
+	ask(h, h->root, &a, 0, "PING");
+	assert_int_equal(a.status, BH_E_NOAUTH);
+	assert_int_equal(h->api->caller_token(h->root, NULL), 0);
+	ask(h, h->root, &a, 0, "PING");
+	assert_int_equal(a.status, BH_E_NOAUTH);
+	tell(h, "q");
+	assert_int_equal(buf_size(&got), 0);
+	h->api->unsubscribe(sub);
+	buf_done(&got);
 }
 
 static void
@@ -465,23 +517,6 @@ a_hook_that_nobody_declares_is_404(void **state)
 }
 
 static void
-heard(void *arg, const struct bh_news *news)
-{
-	struct buf *b = arg;
-
-	buf_addf(b, "%.*s ", (int)news->topic.len, news->topic.data);
-}
-
-static void
-tell(struct house *h, const char *queue)
-{
-	struct bh_job_event ev = {.news = BH_NEWS_ADDED, .id = 1,
-	    .queue = {queue, strlen(queue)}};
-
-	bus_job(h->env.bus, &ev);
-}
-
-static void
 news_keep_to_the_queues_of_a_token(void **state)
 {
 	static const struct bh_peer far = {false, false, "10.0.0.1:5"};
@@ -535,6 +570,7 @@ main(void)
 		IN_A_HOUSE(a_cancelled_call_still_ends_once),
 		IN_A_HOUSE(the_role_comes_from_the_address_or_a_token),
 		IN_A_HOUSE(callers_are_seen),
+		IN_A_HOUSE(a_killed_caller_has_no_rights),
 		IN_A_HOUSE(a_drain_ends_what_waits),
 		IN_A_HOUSE(a_door_has_its_place_in_the_turn),
 		IN_A_HOUSE(a_door_may_refuse_to_start),
