@@ -263,6 +263,14 @@ static const struct queue_family queue_families[] = {
 	{"bellhop_jobs_stalled_total", "counter",
 	    "Leases that were lost; kept over restarts.",
 	    Q(stalled_total), 1},
+	{"bellhop_jobs_added_total", "counter",
+	    "Jobs that were added.", Q(added_total), 1},
+	{"bellhop_jobs_completed_total", "counter",
+	    "Jobs that were completed.", Q(completed_total), 1},
+	{"bellhop_jobs_retried_total", "counter",
+	    "Failed tries that another one follows.", Q(retried_total), 1},
+	{"bellhop_jobs_removed_total", "counter",
+	    "Jobs that were removed or purged.", Q(removed_total), 1},
 };
 
 static void
@@ -299,6 +307,29 @@ put_gates(struct metrics *m, const struct seen *s)
 }
 
 static void
+put_run_times(struct metrics *m, const struct bh_queue_stats *q)
+{
+	static const int64_t bounds_ms[] = {BH_RUNTIME_BOUNDS};
+	int64_t n = 0;
+	char le[40];
+
+	for (size_t i = 0; i < BH_RUNTIME_BUCKETS; i++) {
+		n += q->runtime_bucket[i];
+		if (i < nitems(bounds_ms))
+			snprintf(le, sizeof(le), "le=\"%g\"",
+			    (double)bounds_ms[i] / 1000);
+		else
+			snprintf(le, sizeof(le), "le=\"+Inf\"");
+		metrics_sample(m, "_bucket", metrics_labels(m, "queue",
+		    q->name, le), (double)n);
+	}
+	metrics_sample(m, "_sum", metrics_labels(m, "queue", q->name, ""),
+	    (double)q->runtime_sum_ms / 1000);
+	metrics_sample(m, "_count", metrics_labels(m, "queue", q->name, ""),
+	    (double)q->runtime_count);
+}
+
+static void
 put_queues(struct metrics *m, const struct seen *s)
 {
 	put_states(m, s);
@@ -315,6 +346,10 @@ put_queues(struct metrics *m, const struct seen *s)
 			    (double)*(const int64_t *)at * q->unit);
 		}
 	}
+	metrics_family(m, "bellhop_job_run_seconds", "histogram",
+	    "How long tries took that have ended.");
+	for (size_t i = 0; i < s->n; i++)
+		put_run_times(m, s->all[i]);
 }
 
 static int

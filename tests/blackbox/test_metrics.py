@@ -54,6 +54,14 @@ def test_queues_are_counted(c, q):
             "failed": 1}
     assert value(m, "bellhop_jobs_processed_total", queue=q) == 1
     assert value(m, "bellhop_jobs_failed_total", queue=q) == 1
+    assert value(m, "bellhop_jobs_added_total", queue=q) == 2
+    assert value(m, "bellhop_jobs_completed_total", queue=q) == 0
+    assert value(m, "bellhop_jobs_retried_total", queue=q) == 0
+    assert value(m, "bellhop_job_run_seconds", "_count", queue=q) == 1
+    assert value(m, "bellhop_job_run_seconds", "_bucket", queue=q,
+                 le="300") <= 1
+    assert value(m, "bellhop_job_run_seconds", "_bucket", queue=q,
+                 le="+Inf") == 1
     assert value(m, "bellhop_queue_paused", queue=q) == 1
     assert value(m, "bellhop_queue_held", queue=q) == 0
 
