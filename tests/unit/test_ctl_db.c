@@ -78,6 +78,7 @@ make_database(const char *change)
 	    "finished_at, error, result, unique_key, unique_until, follows);"
 	    "CREATE TABLE lease (id INTEGER PRIMARY KEY, token);"
 	    "CREATE TABLE error (job, n);"
+	    "CREATE TABLE step (job, n);"
 	    "CREATE TABLE schedule (id INTEGER PRIMARY KEY, name);"
 	    "CREATE TABLE schedule_state (id INTEGER PRIMARY KEY, after_at);"
 	    "CREATE TABLE tick (schedule, n);"
@@ -104,6 +105,8 @@ doctor_finds_what_is_wrong(void **state)
 		{"UPDATE job SET error = 'x'", "fail  1 jobs that contradict"},
 		{"INSERT INTO error VALUES (9, 1)",
 		    "fail  1 errors without a job"},
+		{"INSERT INTO step VALUES (9, 1)",
+		    "fail  1 steps without a living or failed job"},
 		{"INSERT INTO job (id, queue, state, unique_key) VALUES "
 		    "(2, 1, 0, 'k')", "fail  1 unique keys that several"},
 		{"UPDATE meta SET next_id = 1", "fail  1 ids that would be"},
