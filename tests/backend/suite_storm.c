@@ -2,7 +2,8 @@
 /*
  * Cases: many random operations, after which what the contract promises must
  * still hold: no job is lost, is in two states, or is handed out while another
- * holds it; groups run one at a time; counts are those of the lists.
+ * holds it; groups run one job or batch at a time; counts are those of the
+ * lists.
  */
 #include "suite.h"
 
@@ -16,6 +17,8 @@ struct storm_job {
 	int queue, group;		/* group 0: none */
 	bool held, seen;
 	bool gone;			/* removed by us */
+	bool handler;
+	uint32_t batch;
 	uint64_t token;
 	int64_t lease_until;
 };
@@ -23,6 +26,8 @@ struct storm_job {
 struct storm {
 	struct suite_env *t;
 	uint64_t seed;
+	bool batches;			/* some callers are handlers */
+	int together;			/* jobs that joined a batch */
 	struct storm_job jobs[JOBS_MAX];
 	size_t njobs;
 };
@@ -91,7 +96,7 @@ storm_put(struct storm *s)
 }
 
 static void
-storm_claimed(struct storm *s, const struct bh_job *job)
+storm_claimed(struct storm *s, const struct bh_job *job, bool handler)
 {
 	struct storm_job *j = storm_find(s, job->id);
 
@@ -104,9 +109,15 @@ storm_claimed(struct storm *s, const struct bh_job *job)
 	for (size_t i = 0; j->group && i < s->njobs; i++) {
 		const struct storm_job *k = &s->jobs[i];
 
-		if (k != j && k->queue == j->queue && k->group == j->group)
-			assert_false(storm_holds(s, k));
+		if (k != j && k->queue == j->queue && k->group == j->group &&
+		    storm_holds(s, k)) {
+			assert_true(job->batch && k->batch == job->batch);
+			s->together++;
+		}
 	}
+	assert_int_equal(job->batch != 0, handler);
+	j->handler = handler;
+	j->batch = job->batch;
 	j->held = true;
 	j->token = job->token;
 	j->lease_until = job->lease_until;
@@ -118,11 +129,13 @@ storm_reserve(struct storm *s)
 	struct want w = {.queues = storm_queues,
 	    .nqueues = nitems(storm_queues),
 	    .count = (uint32_t)roll(s, 5) + 1};
-	struct call *c = ask_reserve(s->t, &w);
+	struct call *c;
 
+	w.handler = s->batches && roll(s, 2) == 0;
+	c = ask_reserve(s->t, &w);
 	call_ok(c);
 	for (size_t i = 0; i < c->njobs; i++)
-		storm_claimed(s, &c->jobs[i]);
+		storm_claimed(s, &c->jobs[i], w.handler);
 }
 
 static struct storm_job *
@@ -208,7 +221,8 @@ storm_alter(struct storm *s)
 		assert_int_equal(status, BH_E_CONFLICT);
 	if (status == BH_OK && action == BH_JOB_REMOVE)
 		j->gone = true;
-	if (status == BH_OK && action == BH_JOB_CANCEL)
+	/* A handler is asked to stop, and holds it until it does. */
+	if (status == BH_OK && action == BH_JOB_CANCEL && !j->handler)
 		j->held = false;
 }
 
@@ -304,14 +318,15 @@ storm_calm(struct storm *s)
 
 	for (size_t i = 0; i < nitems(storm_queues); i++)
 		queue_resume(s->t, storm_queues[i]);
-	while (idle < 30) {
+	/* A handler's lease is longer than those that the jobs have. */
+	while (idle < (s->batches ? 130 : 30)) {
 		struct want w = {.queues = storm_queues,
 		    .nqueues = nitems(storm_queues), .count = 100};
 		struct call *c = ask_reserve(s->t, &w);
 
 		call_ok(c);
 		for (size_t i = 0; i < c->njobs; i++) {
-			storm_claimed(s, &c->jobs[i]);
+			storm_claimed(s, &c->jobs[i], false);
 			finish_done(s->t, &c->jobs[i], NULL);
 			storm_find(s, c->jobs[i].id)->held = false;
 		}
@@ -341,14 +356,26 @@ storm_run(struct suite_env *t, uint64_t seed, enum suite_needs restarts)
 
 	s->t = t;
 	s->seed = seed;
+	if (restarts == SUITE_BATCHES) {
+		struct queue_opts o = queue_none();
+
+		s->batches = true;
+		o.batch_max = 4;
+		o.batch_window_ms = 700;
+		o.batch_quiet_ms = 300;
+		for (size_t i = 0; i < nitems(storm_queues); i++)
+			add_options(t, storm_queues[i], &o);
+	}
 	for (int i = 1; i <= OPERATIONS; i++) {
 		operations[roll(s, nitems(operations))](s);
 		if (i % 50 == 0)
 			storm_check(s);
-		if (restarts != SUITE_ANY && i % 150 == 0)
+		if (restarts > SUITE_ANY && restarts <= SUITE_CRASH &&
+		    i % 150 == 0)
 			storm_reopen(s, restarts == SUITE_CRASH);
 	}
 	storm_calm(s);
+	assert_int_equal(s->together > 0, s->batches);
 }
 
 static void
@@ -375,10 +402,17 @@ a_storm_with_crashes_loses_nothing(void **state)
 	storm_run(*state, UINT64_C(0x5851f42d4c957f2d), SUITE_CRASH);
 }
 
+static void
+a_storm_with_batches_loses_nothing(void **state)
+{
+	storm_run(*state, UINT64_C(0x9e3779b97f4a7c15), SUITE_BATCHES);
+}
+
 const struct suite_case suite_storm_cases[] = {
 	CASE(a_storm_loses_nothing),
 	CASE(another_storm_loses_nothing),
 	CASE_STORAGE(a_storm_with_restarts_loses_nothing),
 	CASE_CRASH(a_storm_with_crashes_loses_nothing),
+	CASE_BATCHES(a_storm_with_batches_loses_nothing),
 	{0},
 };
