@@ -40,7 +40,8 @@ SCRIPTS = {
         "jobs[3]:snooze('1h', 'not now') return 'rest'",
         "window = '1h', max = 5"),
     "error.lua": batch("error", "error('boom', 0)", "window = '1h', max = 2",
-                       "attempts = 1,"),
+                       "attempts = 1, on_failed = function(job, err) "
+                       "queue.add('told', { id = job.id, err = err }) end,"),
     "rate.lua": batch("rate", TELL, "window = '10ms', max = 10",
                       "rate = { limit = 20, per = '1s', burst = 3 },"),
     "cancel.lua": batch(
@@ -115,6 +116,9 @@ def test_each_job_may_have_an_end_of_its_own(c):
 def test_an_error_is_each_jobs_error(c):
     mine = [c.add("error", "x") for _ in range(2)]
     assert [c.failed(id)["error"] for id in mine] == ["boom", "boom"]
+    told = [fetch_json(c, "told") for _ in mine]
+    assert sorted(t["id"] for t in told) == sorted(mine)
+    assert {t["err"] for t in told} == {"boom"}
 
 
 def test_a_batch_takes_a_token_for_each_job(c):

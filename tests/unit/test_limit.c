@@ -156,10 +156,38 @@ largest_burst_does_not_overflow(void **state)
 	}
 }
 
+/* So many can be taken at once, and no more. */
+static void
+tokens_are_those_that_can_be_taken(void **state)
+{
+	(void)state;
+	for (size_t n = 0; n < nitems(rates); n++) {
+		const struct limit_rate *r = &rates[n];
+		int64_t tat = 0, now = 1000000;
+
+		srandom(7);
+		for (int i = 0; i < TAKES; i++) {
+			int64_t left = limit_tokens(tat, r, now);
+
+			assert_in_range(left, 0, r->burst);
+			assert_int_equal(left > 0,
+			    limit_next(tat, r, now) <= now);
+			if (left > 0) {
+				tat = limit_take(tat, r, now);
+				assert_int_equal(limit_tokens(tat, r, now),
+				    left - 1);
+			} else {
+				now += interval_us(r) * (random() % 3) / 2;
+			}
+		}
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(tokens_are_those_that_can_be_taken),
 		cmocka_unit_test(no_window_has_more_than_limit_and_burst),
 		cmocka_unit_test(full_bucket_gives_its_burst_at_once),
 		cmocka_unit_test(next_is_exact),
