@@ -50,6 +50,12 @@ SCRIPTS = {
         "seen = seen or jobs[2]:cancelled() sleep('20ms') end "
         "return { seen = seen, other = jobs[1]:cancelled() }",
         "window = '1h', max = 2"),
+    "step.lua": batch(
+        "step", "local job = jobs[1] "
+        "local first = job:step('a', function() return job.attempt end) "
+        "if job.attempt == 1 then job:retry(0, 'once more') end "
+        "return { first, job.attempt, (select(2, pcall(job.sleep, job, "
+        "'1h'))) }", "max = 1"),
 }
 
 
@@ -136,6 +142,12 @@ def test_cancel_of_one_job_spares_the_others(c):
     c.call("JOB.CANCEL", mine[1], "not wanted")
     assert "cancelled" in c.failed(mine[1])["error"]
     assert seen(c, mine[0]) == {"seen": True, "other": False}
+
+
+def test_a_job_of_a_batch_has_steps_and_may_not_sleep(c):
+    first, attempt, why = seen(c, c.add("step", "x"))
+    assert (first, attempt) == (1, 2)
+    assert "perform_batch" in why
 
 
 def test_a_batch_survives_a_killed_daemon(make):
