@@ -61,7 +61,7 @@ static void
 judge_rate(struct alerts *a, struct trend *w, const struct bh_queue_stats *q)
 {
 	int64_t limit = a->env->conf->alerts_failed_rate, tries, failed;
-	int64_t bad = q->failed_total;
+	int64_t bad = q->failed_total + q->retried_total;
 
 	/* A queue that came later began with nothing. */
 	if (w->n == 0)

@@ -330,7 +330,8 @@ test_rate_of_a_queue_that_came_later(void **state)
 	turn(d);
 	q = queue(d, "new");
 	q->processed_total = 20;
-	q->failed_total = 2;
+	q->failed_total = 1;
+	q->retried_total = 1;
 	after(d, 15000);
 	assert_string_equal(d->told, "alerts=failed_rate firing");
 }
