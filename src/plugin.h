@@ -680,7 +680,10 @@ enum bh_call_flag {
 	BH_CALL_DETAIL = 1,
 	/* It was received after the door's drain(): what changes something
 	 * or waits is answered BUSY. */
-	BH_CALL_LATE = 2
+	BH_CALL_LATE = 2,
+	/* A string is answered as its bytes, no JSON around it; null: data
+	 * is NULL. */
+	BH_CALL_RAW = 4
 };
 
 /* One command. The caller fills the first part and leaves all of it alone

@@ -259,7 +259,7 @@ cmd_run(struct cmd_call *call)
 	if (!(row->flags & CMD_NOAUTH) &&
 	    !check_role(call, row->name, row->role))
 		return;
-	if (row->flags & CMD_QUEUE && !check_queue(call))
+	if (row->flags & CMD_QUEUE && call->argc > 1 && !check_queue(call))
 		return;
 	if (call->late && row->flags & (CMD_WRITE | CMD_BLOCKS)) {
 		cmd_error(call, BH_E_BUSY, "the daemon is shutting down");

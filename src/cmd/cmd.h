@@ -87,7 +87,7 @@ typedef void cmd_fn(struct cmd_call *call);
 
 enum cmd_flag {
 	CMD_NOAUTH = 1,			/* before AUTH too */
-	CMD_QUEUE = 2,			/* argv[1] is a queue name */
+	CMD_QUEUE = 2,			/* argv[1], if any, is a queue */
 	CMD_BLOCKS = 4,			/* may wait for a client's time */
 	CMD_WRITE = 8,			/* changes something */
 	CMD_FAST = 16,

@@ -31,21 +31,30 @@ by_name(const void *a, const void *b)
 	return order ? order : (x->len > y->len) - (x->len < y->len);
 }
 
+/* Those that the caller may see, by name, as an array. */
+static void
+begin_array(struct op *op)
+{
+	struct bh_queue_stats *q = op->stats.queues;
+	size_t n = 0;
+
+	if (op->stats.nqueues > 1)
+		qsort(q, op->stats.nqueues, sizeof(*q), by_name);
+	for (size_t i = 0; i < op->stats.nqueues; i++)
+		n += session_may(op->call->who, q[i].name);
+	op->call->reply->ops->array(op->call->reply, n);
+}
+
 static void
 listed(struct bh_req *req)
 {
 	struct op *op = op_of(req);
 	struct reply *r = op->call->reply;
 	struct bh_queue_stats *q = op->stats.queues;
-	size_t n = 0;
 
 	if (op_failed(op))
 		return;
-	if (op->stats.nqueues > 1)
-		qsort(q, op->stats.nqueues, sizeof(*q), by_name);
-	for (size_t i = 0; i < op->stats.nqueues; i++)
-		n += session_may(op->call->who, q[i].name);
-	r->ops->array(r, n);
+	begin_array(op);
 	for (size_t i = 0; i < op->stats.nqueues; i++)
 		if (session_may(op->call->who, q[i].name))
 			reply_bytes(r, q[i].name);
@@ -59,11 +68,15 @@ cmd_queue_list(struct cmd_call *call)
 }
 
 static void
-put_stats(struct reply *r, const struct bh_queue_stats *q)
+put_stats(struct reply *r, const struct bh_queue_stats *q, bool named)
 {
-	size_t more = (q->paused ? 2 : 0) + (q->held_until ? 2 : 0);
+	size_t more = (q->paused ? 2 : 0) + (q->held_until ? 2 : 0) + named;
 
 	r->ops->map(r, 13 + more);
+	if (named) {
+		reply_str(r, "queue");
+		reply_bytes(r, q->name);
+	}
 	for (int i = 0; i < BH_STATES; i++)
 		reply_pair_int(r, arg_states[i], q->count[i]);
 	reply_pair_int(r, "paused", q->paused);
@@ -95,14 +108,36 @@ stats_known(struct bh_req *req)
 	if (op_failed(op))
 		return;
 	put_stats(op->call->reply,
-	    op->stats.nqueues > 0 ? &op->stats.queues[0] : &unused);
+	    op->stats.nqueues > 0 ? &op->stats.queues[0] : &unused, false);
+	op_end(op);
+}
+
+static void
+all_known(struct bh_req *req)
+{
+	struct op *op = op_of(req);
+
+	if (op_failed(op))
+		return;
+	begin_array(op);
+	for (size_t i = 0; i < op->stats.nqueues; i++)
+		if (session_may(op->call->who, op->stats.queues[i].name))
+			put_stats(op->call->reply, &op->stats.queues[i], true);
 	op_end(op);
 }
 
 void
 cmd_queue_stats(struct cmd_call *call)
 {
-	ask_stats(call, call->argv[1], false, stats_known);
+	if (call->argc > 2) {
+		cmd_error(call, BH_E_ERR, "syntax error: QUEUE.STATS takes one"
+		    " queue, or none");
+		return;
+	}
+	if (call->argc == 2)
+		ask_stats(call, call->argv[1], false, stats_known);
+	else
+		ask_stats(call, (struct bh_bytes){NULL, 0}, false, all_known);
 }
 
 static void

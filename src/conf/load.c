@@ -50,6 +50,24 @@ is_plugin(const char *s)
 	return n > 0 && n <= 64 && s[n] == '\0';
 }
 
+static bool
+is_host(const char *s)
+{
+	return *s && strlen(s) <= 255 && !strpbrk(s, " \t\n/:@");
+}
+
+/* Browsers send scheme, host and port, nothing more. */
+static bool
+is_origin(const char *s)
+{
+	const char *host = strstr(s, "://");
+
+	if (strcmp(s, "*") == 0 || strcmp(s, "null") == 0)
+		return true;
+	return host && host > s && host[3] && strlen(s) <= 255 &&
+	    !strpbrk(host + 3, " \t\n/@");
+}
+
 /* What an element of this list has to look like, NULL when it does. */
 static const char *
 element_wants(const struct option *o, const char *s)
@@ -65,6 +83,12 @@ element_wants(const struct option *o, const char *s)
 		    "address of a host, or a pattern such as *.example.org";
 	if (strcmp(o->rule.name, "exec_allow") == 0)
 		return *s == '/' ? NULL : "the absolute path of a program";
+	if (strcmp(o->rule.name, "http_hosts") == 0)
+		return is_host(s) ? NULL : "a name without scheme and port, "
+		    "or *";
+	if (strcmp(o->rule.name, "http_origins") == 0)
+		return is_origin(s) ? NULL : "a site as browsers name it: "
+		    "SCHEME://HOST[:PORT], without a path, or *";
 	return is_plugin(s) ? NULL : "a plugin's name, 1 to 64 of "
 	    "A-Z a-z 0-9 _ -";
 }

@@ -85,7 +85,7 @@ call_done(struct cmd_call *call)
 	bh->text = hc->sink.text;
 	bh->retry_ms = retry_after(bh->status);
 	bh->json = (struct bh_bytes){NULL, 0};
-	if (bh->status == BH_OK)
+	if (bh->status == BH_OK && !hc->sink.nil)
 		bh->json = (struct bh_bytes){buf_peek(&hc->out),
 		    buf_size(&hc->out)};
 	bh->priv = NULL;
@@ -107,6 +107,7 @@ api_run(struct bh_call *bh)
 	    .detail = bh->flags & BH_CALL_DETAIL,
 	    .late = bh->flags & BH_CALL_LATE && h->draining};
 	json_sink_init(&hc->sink, &hc->out);
+	hc->sink.raw = bh->flags & BH_CALL_RAW;
 	bh->priv = hc;
 	c->calls++;
 	cmd_run(&hc->call);		/* hc may be gone after it */

@@ -56,6 +56,11 @@ put_bytes(struct json_sink *s, const char *data, size_t len)
 
 	if (skipped(s, 0))
 		return;
+	if (s->raw && s->depth == 0) {
+		buf_reserve(j->out, 1);
+		buf_add(j->out, data, len);
+		return;
+	}
 	if (!at_key(s)) {
 		if (*s->body)
 			json_body(j, s->body, data, len);
@@ -163,6 +168,10 @@ sink_null(struct reply *r)
 
 	if (!plain(s, 0))
 		return;
+	if (s->raw && s->depth == 0) {
+		s->nil = true;
+		return;
+	}
 	json_null(&s->json);
 	leave(s);
 }
@@ -224,6 +233,8 @@ json_sink_init(struct json_sink *s, struct buf *out)
 	s->reply.proto = 3;
 	json_init(&s->json, out);
 	s->depth = 0;
+	s->raw = false;
+	s->nil = false;
 	s->skip = 0;
 	s->body[0] = '\0';
 	s->status = BH_OK;

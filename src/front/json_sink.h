@@ -25,6 +25,8 @@ struct json_sink {
 		bool map;
 	} open[JSON_SINK_DEPTH];
 	size_t depth;
+	bool raw;			/* a lone string: its bytes alone */
+	bool nil;			/* raw, and there is none */
 	size_t skip;			/* parts of what was too deep */
 	char body[8];			/* "payload" or "result" */
 	int status;			/* BH_OK, or the answer is an error */

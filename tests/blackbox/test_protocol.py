@@ -256,7 +256,7 @@ def test_admin_words_need_the_admin(bh, q):
     ["JOB.GET"], ["JOB.GET", "1", "2"], ["PING", "a", "b"],
     ["JOB.MADD", "q", "x", "y"], ["JOB.FETCH"], ["JOB.FETCH", "q", "COUNT"],
     ["JOB.FETCH", "q", "COUNT", "0"], ["JOB.FETCH", "q", "BLOCK", "-1"],
-    ["QUEUE.STATS"], ["CONFIG", "NOSUCH"], ["CLIENT", "NOSUCH"], [""]],
+    ["QUEUE.STATS", "a", "b"], ["CONFIG", "NOSUCH"], ["CLIENT", "NOSUCH"], [""]],
     ids=" ".join)
 def test_wrong_commands(c, command):
     e = c.error(*command)

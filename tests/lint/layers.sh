@@ -36,7 +36,11 @@ BEGIN {
 	pin["lua.h"] = pin["lauxlib.h"] = pin["lualib.h"] = \
 	    "src/script/ plugins/skeleton/"
 	pin["curl/"] = "src/script/curl_"
-	pin["ev.h"] = "src/rt/ src/script/ src/boot/"
+	pin["ev.h"] = "src/rt/ src/script/ src/boot/ plugins/http/"
+	pin["microhttpd.h"] = "plugins/http/web_"
+	pin["wslay/"] = "plugins/http/wsconn.c"
+	pin["jansson.h"] = "plugins/http/"
+	pin["zlib.h"] = "plugins/http/misc.c"
 	pin["libconfig.h"] = "src/conf/"
 	pin["systemd/"] = "src/rt/ src/boot/"
 	pin["dlfcn.h"] = "src/front/plugin.c src/script/curl_lib.c"
