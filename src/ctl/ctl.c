@@ -55,6 +55,8 @@ static const struct ctl_command commands[] = {
 	    ctl_script_check},
 	{"script run", "FILE [--data JSON] [--live]",
 	    "run a script once here, without a store", ctl_script_run},
+	{"test", "DIR|FILE", "run the specs of scripts (*_spec.lua)",
+	    ctl_test},
 	{"token add", "NAME --role ROLE [--queue PATTERN]...",
 	    "make an access token and show it once", ctl_token_add},
 	{"token list", "", "the names of the tokens", ctl_token_list},

@@ -133,6 +133,7 @@ int ctl_status(struct ctl *ctl, int argc, char **argv);
 int ctl_script_list(struct ctl *ctl, int argc, char **argv);
 int ctl_script_check(struct ctl *ctl, int argc, char **argv);
 int ctl_script_run(struct ctl *ctl, int argc, char **argv);
+int ctl_test(struct ctl *ctl, int argc, char **argv);
 int ctl_token_add(struct ctl *ctl, int argc, char **argv);
 int ctl_token_list(struct ctl *ctl, int argc, char **argv);
 int ctl_token_remove(struct ctl *ctl, int argc, char **argv);

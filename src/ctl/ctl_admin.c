@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "base/xalloc.h"
 #include "script/dryrun.h"
+#include "script/spec.h"
 
 /* What `status` counts before it says a sentence. */
 struct survey {
@@ -310,6 +311,24 @@ ctl_script_run(struct ctl *ctl, int argc, char **argv)
 out:
 	ctl_options_done(opts, 2);
 	return status;
+}
+
+int
+ctl_test(struct ctl *ctl, int argc, char **argv)
+{
+	const struct conf *conf;
+	struct err e;
+	int n, failed;
+
+	if (ctl_parse(ctl, argc, argv, NULL, 0, 1, 1, &n) != 0)
+		return CTL_USAGE;
+	conf = ctl_conf(ctl);
+	if (!conf)
+		return CTL_FAILED;
+	failed = spec_main(argv[0], conf, ctl->out, &e);
+	if (failed < 0)
+		return ctl_fail(ctl, "%s", e.text);
+	return failed ? CTL_FAILED : CTL_OK;
 }
 
 static int

@@ -77,19 +77,12 @@ push_file(lua_State *L, const char *path, size_t max)
 void
 lua_misc_secret(lua_State *L, const char *name)
 {
-	const char *credentials = getenv("CREDENTIALS_DIRECTORY"), *s;
+	const char *credentials = getenv("CREDENTIALS_DIRECTORY");
 	struct state *st = state_of(L);
 	const char *dir = st->src->env->secrets_dir;
 	size_t len;
 	int rc;
 
-	if (st->host->secret) {
-		s = st->host->secret(st->host, name, &len);
-		if (!s)
-			luaL_error(L, "secret '%s' is not declared", name);
-		lua_pushlstring(L, s, len);
-		return;
-	}
 	cpu_guard(&st->host->cpu);
 	free(st->file);
 	st->file = NULL;

@@ -256,11 +256,9 @@ state_load(struct state *st, struct script_opts *opts, struct buf *e)
 }
 
 struct state *
-state_new(struct host *h, struct source *src, struct script_opts *ret,
-    struct buf *e)
+state_plain(struct host *h, struct source *src, struct buf *e)
 {
 	struct state *st = xcalloc(1, sizeof(*st));
-	struct script_opts opts;
 
 	st->host = h;
 	st->src = source_ref(src);
@@ -280,8 +278,19 @@ state_new(struct host *h, struct source *src, struct script_opts *ret,
 		    lua_tostring(st->L, -1) :
 		    "not enough memory to load the script");
 		state_free(&st);
-		return NULL;
 	}
+	return st;
+}
+
+struct state *
+state_new(struct host *h, struct source *src, struct script_opts *ret,
+    struct buf *e)
+{
+	struct state *st = state_plain(h, src, e);
+	struct script_opts opts;
+
+	if (!st)
+		return NULL;
 	if (state_load(st, &opts, e) < 0) {
 		state_free(&st);
 		return NULL;

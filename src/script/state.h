@@ -42,8 +42,6 @@ struct host {
 	void (*nap)(struct host *h, struct run *r, int64_t ms);
 	void (*log)(struct host *h, enum log_level level,
 	    const struct log_about *about, const char *text);
-	/* A secret that is not read from a file; NULL: they all are. */
-	const char *(*secret)(struct host *h, const char *name, size_t *len);
 	bool dry;			/* calls go nowhere */
 };
 
@@ -103,6 +101,9 @@ state_of(lua_State *L)
 /* NULL and a message "NAME:LINE: cause" in e. */
 struct state *state_new(struct host *h, struct source *src,
     struct script_opts *ret, struct buf *e);
+/* Only the sandbox: its owner loads what it likes into it. src is for the
+ * environment and the name. */
+struct state *state_plain(struct host *h, struct source *src, struct buf *e);
 void state_free(struct state **st);
 
 /* A coroutine, new or used, whose stack is empty; -1: no memory. */

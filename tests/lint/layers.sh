@@ -27,7 +27,8 @@ BEGIN {
 	may["boot"] = "base ds rt conf journal engine keys backend cmd script " \
 	    "front plugin.h"
 	may["ctl"] = \
-	    "base conf plugin.h front/resp_codec.h script/dryrun.h"
+	    "base conf plugin.h front/resp_codec.h script/dryrun.h " \
+	    "script/spec.h"
 	may["plugin.h"] = ""
 	may["main.c"] = "boot base"
 
