@@ -141,8 +141,8 @@ errors_name_place_option_value_and_wish(void **state)
 		{"\nmax_paylod = 5;", "t.conf:2: unknown option "
 		    "'max_paylod', did you mean 'max_payload'?"},
 		{"zzz = 1;", "t.conf:1: unknown option 'zzz'"},
-		{"listen = { http = [ ]; };", "t.conf:1: unknown option "
-		    "'listen.http', did you mean 'listen.resp'?"},
+		{"listen = { htp = [ ]; };", "t.conf:1: unknown option "
+		    "'listen.htp', did you mean 'listen.http'?"},
 		{"max_queues = \"many\";", "t.conf:1: option 'max_queues': "
 		    "got \"many\", expected an integer from 1 to 65000"},
 		{"max_queues = 0;", "t.conf:1: option 'max_queues': got 0, "
