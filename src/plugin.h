@@ -810,7 +810,7 @@ struct bh_host {
 	/* No call of it may be under way. */
 	void (*caller_free)(struct bh_caller *c);
 	/* From now on with the role of this token; NULL: of its address. 0,
-	 * or -1: nobody has this token. */
+	 * or -1: nobody has this token, the role is the address's. */
 	int (*caller_token)(struct bh_caller *c, const char *token);
 	void (*run)(struct bh_call *call);
 	/* The client is gone: done() is still called. */
