@@ -462,7 +462,11 @@ the_sample_is_valid(void **state)
 	struct buf out = BUF_INIT;
 
 	(void)state;
-	assert_int_equal(conf_needs_restart(c, def, &out), 0);
+	/* All as by default, and the HTTP door. */
+	assert_int_equal(conf_needs_restart(c, def, &out), 1);
+	assert_string_equal(buf_str(&out), "plugins\n");
+	assert_string_equal(c->plugins[0], "http");
+	assert_null(c->plugins[1]);
 	assert_int_equal(c->max_payload, def->max_payload);
 	buf_done(&out);
 	conf_free(&c);
