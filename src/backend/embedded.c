@@ -149,9 +149,11 @@ refuse(struct embedded *b, int code, const char *text)
 	if (b->refuse.code == code)
 		return;
 	if (code)
-		log_error("new work is refused: %s", text);
+		log_about(LOG_ERROR, LOG_OF(WORK_REFUSED),
+		    "new work is refused: %s", text);
 	else
-		log_info("new work is accepted again");
+		log_about(LOG_INFO, LOG_OF(WORK_ACCEPTED),
+		    "new work is accepted again");
 	b->refuse = (struct err){.code = code};
 	snprintf(b->refuse.text, sizeof(b->refuse.text), "%s", text);
 	engine_refuse(b->engine, &b->refuse);
@@ -200,7 +202,7 @@ watch_space(struct embedded *b)
 	used = s.db_bytes - s.free_bytes;
 	tight = b->max_disk > 0 && used > b->max_disk / 10 * 9;
 	if (tight && !b->shedding)
-		log_warn("the store uses %lld of %lld bytes (max_disk): "
+		log_about(LOG_WARN, LOG_OF(SPACE_LOW), "the store uses %lld of %lld bytes (max_disk): "
 		    "completed jobs are removed early", (long long)used,
 		    (long long)b->max_disk);
 	b->shedding = tight;

@@ -129,7 +129,8 @@ alert_tell(struct alerts *a, struct alert *al)
 {
 	const struct conf *c = a->env->conf;
 	struct log_about about = {.queue = al->rule <= ALERT_NEW_ERROR ?
-	    al->subject : NULL};
+	    al->subject : NULL,
+	    .event = al->on ? EVENT_ALERT_RAISED : EVENT_ALERT_OVER};
 
 	if (!al->owed)
 		log_about(al->on ? LOG_WARN : LOG_INFO, &about,

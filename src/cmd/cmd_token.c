@@ -83,7 +83,8 @@ token_add(struct cmd_call *call)
 		rc = tokens_add(call->env->tokens, args[0], role_name(role),
 		    args + 2, n - 2, &secret, &e);
 	if (rc == 0)
-		log_info("token '%s' with the role %s added by %s (%s)",
+		log_about(LOG_INFO, LOG_OF(TOKEN_CHANGED),
+		    "token '%s' with the role %s added by %s (%s)",
 		    args[0], role_name(role), call->who->user,
 		    call->who->addr);
 	free_args(args, n);
@@ -154,7 +155,8 @@ token_del(struct cmd_call *call)
 	name = xstrndup(call->argv[3].data, call->argv[3].len);
 	rc = tokens_remove(call->env->tokens, name, &e);
 	if (rc == 0) {
-		log_info("token '%s' removed by %s (%s)", name,
+		log_about(LOG_INFO, LOG_OF(TOKEN_CHANGED),
+		    "token '%s' removed by %s (%s)", name,
 		    call->who->user, call->who->addr);
 		close_sessions(call, name);
 	}

@@ -305,7 +305,8 @@ on_committed(struct journal *j, struct batch *b)
 	crashpoint_pass(CRASH_ACK);
 	CHECK(b->last > j->durable && b->last <= j->last);
 	if (j->failure.code != BH_OK)
-		log_info("journal: commits succeed again");
+		log_about(LOG_INFO, LOG_OF(COMMIT_AGAIN),
+		    "journal: commits succeed again");
 	j->failure.code = BH_OK;
 	j->durable = b->last;
 	apply_voids(j);
@@ -318,7 +319,8 @@ static void
 on_failed(struct journal *j, struct batch *b, int64_t mono_ms)
 {
 	if (j->failure.code == BH_OK)
-		log_error("journal: commit fails: %s; it is tried again every "
+		log_about(LOG_ERROR, LOG_OF(COMMIT_FAILED),
+		    "journal: commit fails: %s; it is tried again every "
 		    "second, and nothing is acknowledged until it succeeds",
 		    b->err.text);
 	j->failure = b->err;

@@ -50,7 +50,8 @@ spare_give_up(struct spare *s)
 		return;
 	s->held = false;
 	if (unlink(s->path) == 0)
-		log_warn("journal: the disk is full: its spare space (%d MiB) "
+		log_about(LOG_WARN, LOG_OF(SPACE_SPARE),
+		    "journal: the disk is full: its spare space (%d MiB) "
 		    "is used now, to let jobs end and be removed",
 		    SPARE_BYTES >> 20);
 }

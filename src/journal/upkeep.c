@@ -155,7 +155,8 @@ tell_held(struct upkeep *u)
 		return;
 	}
 	if (!u->held_told)
-		log_warn("journal: the write-ahead log has grown to %lld MiB, "
+		log_about(LOG_WARN, LOG_OF(WAL_GROWN),
+		    "journal: the write-ahead log has grown to %lld MiB, "
 		    "because some program has been reading bellhop.db for long;"
 		    " end that program's transaction", (long long)
 		    (u->frames * u->page_size / (1 << 20)));

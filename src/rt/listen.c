@@ -101,7 +101,7 @@ refuse_one(struct listener *l)
 	int fd;
 
 	if (!l->out_of_fds) {
-		log_error("%s: no descriptor is left for new connections: %s;"
+		log_about(LOG_ERROR, LOG_OF(CONNECTIONS_FULL), "%s: no descriptor is left for new connections: %s;"
 		    " raise LimitNOFILE or lower max_connections", l->address,
 		    strerror(errno));
 		l->out_of_fds = true;

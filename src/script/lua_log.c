@@ -73,6 +73,7 @@ send_line(struct state *st, enum log_level level, const char *text,
 		.queue = m ? m->queue.data : NULL,
 		.job = m ? m->id : 0,
 		.attempt = m ? m->attempt : 0,
+		.event = EVENT_SCRIPT_LOG,
 	};
 	int pass;
 
@@ -80,7 +81,8 @@ send_line(struct state *st, enum log_level level, const char *text,
 	pass = flood_pass(st);
 	if (pass > 0)
 		st->host->log(st->host, level, &about, text);
-	else if (pass < 0)
+	about.event = EVENT_SCRIPT_FLOOD;
+	if (pass < 0)
 		st->host->log(st->host, LOG_WARN, &about, "more than 200 lines "
 		    "in 10 s: the rest of this script's lines is dropped");
 	cpu_unguard(&st->host->cpu);

@@ -165,6 +165,7 @@ struct run_msg {
 	TAILQ_ENTRY(run_msg) entry;
 	struct pool *pool;
 	struct served *served;
+	int64_t given_ms;		/* mono: to its thread */
 	bool cancel;			/* the backend wants it ended */
 	int early;			/* finished before its batch ended: 1
 					   of the two has not come, or 2 */

@@ -147,6 +147,7 @@ pool_job_msg(struct pool *p, const struct bh_job *j, struct served *s)
 	    j->unique.len + j->origin.len + 4);
 
 	m->what = RUN_PERFORM;
+	m->given_ms = p->mono_ms;
 	m->served = s;
 	m->id = j->id;
 	m->token = j->token;
@@ -170,23 +171,6 @@ pool_job_msg(struct pool *p, const struct bh_job *j, struct served *s)
 	return m;
 }
 
-/* Each failed try is told once, here. */
-static void
-log_failure(const struct run_msg *m)
-{
-	struct log_about about = {.queue = m->queue.data, .job = m->id,
-	    .script = m->src->name, .attempt = m->attempt};
-	int len = m->end.len > 1000 ? 1000 : (int)m->end.len;
-	const char *text = m->end.text ? m->end.text : "";
-
-	if (m->finish.state == BH_FAILED)
-		log_about(LOG_ERROR, &about, "failed for good: %.*s", len,
-		    text);
-	else
-		log_about(LOG_WARN, &about, "failed, will be tried again: "
-		    "%.*s", len, text);
-}
-
 static void
 finished(struct bh_req *req)
 {
@@ -196,8 +180,8 @@ finished(struct bh_req *req)
 	    .attempt = m->attempt};
 
 	p->finishing--;
-	if (req->status == BH_OK && m->finish.outcome == BH_FAIL)
-		log_failure(m);
+	if (req->status == BH_OK)
+		pool_log_end(p, m);
 	else if (req->status == BH_E_STALE || req->status == BH_E_NOTFOUND)
 		log_about(LOG_DEBUG, &about, "its end came too late: %s",
 		    req->text);
@@ -414,11 +398,6 @@ pool_job_ended(struct pool *p, struct run_msg *m)
 		end_cancelled(m);
 	if (m->end.backoff)
 		m->end.delay_ms = backoff_ms(p, m);
-	if (m->end.outcome == BH_RELEASE && m->end.len)
-		log_about(LOG_INFO, &(struct log_about){
-		    .queue = m->queue.data, .job = m->id,
-		    .script = m->src->name, .attempt = m->attempt},
-		    "snoozed: %s", m->end.text);
 	finish(p, m);
 }
 

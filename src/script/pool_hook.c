@@ -138,7 +138,8 @@ tell(struct pool *p, struct flood *f, enum log_level level,
     const struct ticket *t, const char *fmt, ...)
 {
 	struct log_about about = {.script = t->script_name,
-	    .queue = *t->queue ? t->queue : NULL};
+	    .queue = *t->queue ? t->queue : NULL,
+	    .event = EVENT_HOOK_REFUSED};
 	const struct bh_hook *h = t->run.hook;
 	struct buf line = BUF_INIT;
 	int64_t missed;

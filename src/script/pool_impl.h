@@ -5,6 +5,7 @@
  *   pool.c        life, turn, gates
  *   pool_feed.c   reserve -> hand out -> run -> finish, cancels
  *   pool_batch.c  the same with several jobs in one run
+ *   pool_log.c    what the log tells of a job
  *   pool_owed.c   callbacks that the backend owes
  *   pool_load.c   loading and reloading
  *   pool_ask.c    commands of scripts
@@ -42,6 +43,12 @@ struct script {
 	struct script_opts fresh_opts;
 };
 
+/* Lines that the log has had of one kind, in this period. */
+struct line_budget {
+	int64_t period;
+	int64_t lines;
+};
+
 /* A queue that a script serves or has served. Never freed before the pool:
  * runs and requests point to it. */
 struct served {
@@ -51,6 +58,7 @@ struct served {
 	int64_t concurrency;
 	int64_t running;
 	int64_t requested;
+	struct line_budget good_lines, bad_lines;
 };
 
 /* A job_reserve under way. */
@@ -172,6 +180,9 @@ void pool_batch_ended(struct pool *p, struct run_msg *b);
 struct run_msg *pool_batch_find(const struct run_msg *b, uint64_t token);
 /* It was cancelled and its batch still runs: it alone ends now. */
 void pool_batch_grace(struct pool *p, uint64_t token);
+
+/* pool_log.c */
+void pool_log_end(struct pool *p, const struct run_msg *m);
 
 /* pool_owed.c */
 void pool_callback(void *arg, const struct bh_callback *cb);

@@ -116,15 +116,17 @@ pool_load(struct pool *p, const struct conf *conf,
 
 /* A line of the report and of the log; an error makes the whole load fail. */
 PRINTF(3, 4) static void
-tell(struct pool *p, bool error, const char *fmt, ...)
+tell(struct pool *p, enum log_event event, const char *fmt, ...)
 {
+	bool error = event == EVENT_SCRIPT_BROKEN;
 	struct buf line = BUF_INIT;
 	va_list ap;
 
 	va_start(ap, fmt);
 	buf_vaddf(&line, fmt, ap);
 	va_end(ap);
-	log_about(error ? LOG_ERROR : LOG_INFO, NULL, "%s", buf_str(&line));
+	log_about(error ? LOG_ERROR : LOG_INFO,
+	    &(struct log_about){.event = event}, "%s", buf_str(&line));
 	buf_addf(&p->load.report, "%s\n", buf_str(&line));
 	buf_done(&line);
 	if (error)
@@ -177,7 +179,7 @@ refuse(struct pool *p, struct script *s, char *error)
 {
 	source_unref(&s->fresh);
 	set_error(s, error);
-	tell(p, true, "%s", error);
+	tell(p, EVENT_SCRIPT_BROKEN, "%s", error);
 }
 
 static struct script *
@@ -339,7 +341,7 @@ put_in_force(struct pool *p, struct script *s)
 	int i;
 
 	say_parts(&s->fresh_opts, &parts);
-	tell(p, false, "%s: loaded%s, version %s%s", s->file,
+	tell(p, EVENT_SCRIPT_LOADED, "%s: loaded%s, version %s%s", s->file,
 	    same ? " again (its modules or the configuration have "
 	    "changed)" : "", s->fresh->version, buf_str(&parts));
 	buf_done(&parts);
@@ -364,10 +366,10 @@ remove_gone(struct pool *p)
 		if (s->seen)
 			continue;
 		if (s->src && s->opts.performs)
-			tell(p, false, "%s: removed, queue %s has no "
+			tell(p, EVENT_SCRIPT_REMOVED, "%s: removed, queue %s has no "
 			    "handler now", s->file, s->opts.queue);
 		else
-			tell(p, false, "%s: removed", s->file);
+			tell(p, EVENT_SCRIPT_REMOVED, "%s: removed", s->file);
 		retire(p, &s->src);
 		script_free(p, s);
 	}
@@ -433,7 +435,7 @@ pool_scanned(struct pool *p, struct scan *s)
 	size_t i;
 
 	if (s->error) {
-		tell(p, true, "%s", s->error);
+		tell(p, EVENT_SCRIPT_BROKEN, "%s", s->error);
 		msg_free(&s->m);
 		pool_refresh(p);
 		load_done(p);

@@ -121,7 +121,8 @@ pool_owed_ended(struct pool *p, struct run_msg *m)
 	if (m->end.outcome == BH_FAIL)
 		log_about(LOG_ERROR, &(struct log_about){
 		    .queue = m->queue.data, .job = m->id,
-		    .script = m->src->name, .attempt = m->attempt},
+		    .script = m->src->name, .attempt = m->attempt,
+		    .event = EVENT_CALLBACK_FAILED},
 		    "callback failed: %.*s",
 		    m->end.len > 1000 ? 1000 : (int)m->end.len, m->end.text);
 	/* Stopped in the middle: it stays owed and runs after the start. */

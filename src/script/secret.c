@@ -34,6 +34,19 @@ read_in(const char *dir, const char *name, char **ret, size_t *ret_len)
 	return rc;
 }
 
+/* LoadCredential=secrets:DIRECTORY makes each file of the directory a
+ * credential of its own, secrets_NAME. */
+static int
+read_credential(const char *dir, const char *name, char **ret,
+    size_t *ret_len)
+{
+	char *full = xasprintf("secrets_%s", name);
+	int rc = read_in(dir, full, ret, ret_len);
+
+	free(full);
+	return rc;
+}
+
 int
 secret_read(const char *secrets_dir, const char *name, char **ret,
     size_t *ret_len)
@@ -43,6 +56,8 @@ secret_read(const char *secrets_dir, const char *name, char **ret,
 
 	if (credentials)
 		rc = read_in(credentials, name, ret, ret_len);
+	if (rc < 0 && credentials)
+		rc = read_credential(credentials, name, ret, ret_len);
 	if (rc < 0)
 		rc = read_in(secrets_dir, name, ret, ret_len);
 	if (rc == 0 && *ret_len > 0 && (*ret)[*ret_len - 1] == '\n')

@@ -148,8 +148,8 @@ abandon(struct worker *w, struct state *st)
 		drop_run(w, r);
 	}
 	st->nruns--;
-	log_about(LOG_ERROR, &(struct log_about){.script = st->src->name},
-	    "a job was stuck in C code; the script's other jobs on this "
+	log_about(LOG_ERROR, &(struct log_about){.script = st->src->name,
+	    .event = EVENT_SCRIPT_STUCK}, "a job was stuck in C code; the script's other jobs on this "
 	    "thread are started again, its variables begin anew");
 	state_drop(w, st);
 }

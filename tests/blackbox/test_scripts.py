@@ -524,3 +524,55 @@ def test_scripts_are_listed(c):
     text = str(c.call("BELLHOP", "SCRIPTS"))
     assert "echo.lua" in text
     assert "broken.lua:3" in text
+
+
+def test_the_log_tells_how_each_try_ended(make):
+    d = make(scripts={"a.lua": """
+        return { queue = "a", attempts = 2, backoff = { delay = "1ms" },
+          perform = function(job)
+            if job.body == "bad" then error("no good") end
+            if job.body == "later" and job.run_at == job.created_at then
+              job:snooze("1ms", "not yet")
+            end
+          end }"""})
+    c = d.client()
+    c.wait(c.add("a", "good"))
+    c.wait(c.add("a", "bad"))
+    c.wait(c.add("a", "later"))
+    text = wait_until(
+        lambda: d.err_text().count("completed after") == 2 and d.err_text(),
+        "lines about two completed jobs")
+    assert "completed after" in text
+    assert text.count("failed, will be tried again: a.lua:4: no good") == 1
+    assert text.count("failed for good: a.lua:4: no good") == 1
+    assert text.count("snoozed: not yet") == 1
+
+
+def test_the_log_is_not_flooded_by_tries(make):
+    d = make({"log_jobs": 1}, scripts={"a.lua": """
+        return { queue = "a", concurrency = 1,
+                 perform = function(job) end }"""})
+    c = d.client()
+    for id in c.call("JOB.MADD", "a", 60, *["x"] * 60):
+        c.wait(id)
+    text = d.err_text()
+    said = text.count("more than 10 lines about completed jobs in 10 s")
+    # A test that falls on the border of two periods sees both.
+    assert 1 <= said <= 2
+    assert text.count("completed after") <= 20
+
+
+def test_secrets_as_systemd_hands_them_over(make, tmp_path):
+    (tmp_path / "one").write_text("first\n")
+    (tmp_path / "secrets_two").write_text("second\n")
+    d = make(env={"CREDENTIALS_DIRECTORY": str(tmp_path)},
+             scripts={"a.lua": """
+        return { queue = "a", perform = function(job)
+          return secret("one") .. " " .. secret("two") .. " "
+            .. secret("three") end }"""})
+    with open(d.secrets + "/three", "w") as f:
+        f.write("third\n")
+    c = d.client()
+    id = c.add("a", "x")
+    c.wait(id)
+    assert c.get(id)["result"] == '"first second third"'
