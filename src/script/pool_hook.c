@@ -240,7 +240,7 @@ leave(struct ticket *t, bool stored)
 	while ((f = t->followers)) {
 		t->followers = f->next;
 		f->next = NULL;
-		f->run.known = stored;
+		f->run.known = stored || t->run.known;
 		if (!stored) {
 			/* The next one takes its place, the rest behind it. */
 			f->first = true;

@@ -408,6 +408,29 @@ test_same_delivery_is_stored_once(void **state)
 }
 
 static void
+test_known_delivery_that_comes_in_a_crowd_stays_known(void **state)
+{
+	struct poolfix *f = *state;
+	struct sent s[4];
+	int i;
+
+	luafix_write(f->lua.secrets, "key", "hush");
+	load(f, "secret = 'key', header = 'X-Sig', delivery = 'X-Id'");
+	strcpy(f->be.keys[f->be.nkeys++], "bellhop:hook:in:d1");
+	for (i = 0; i < 4; i++) {
+		prepare(&s[i], "in", "hello");
+		header(&s[i], "x-sig", i == 0 ? "00" : SIGNED);
+		header(&s[i], "x-id", "d1");
+		pool_hook(f->pool, &s[i].h);
+	}
+	UNTIL(f, s[0].done && s[1].done && s[2].done && s[3].done);
+	assert_int_equal(s[0].h.http, 401);
+	for (i = 1; i < 4; i++)
+		assert_int_equal(s[i].h.http, 200);
+	assert_int_equal(f->be.nputs, 0);
+}
+
+static void
 test_one_name_belongs_to_one_script(void **state)
 {
 	struct poolfix *f = *state;
@@ -484,6 +507,7 @@ main(void)
 		CASE(test_script_that_never_loaded_is_503),
 		CASE(test_no_new_webhook_while_draining),
 		CASE(test_same_delivery_is_stored_once),
+		CASE(test_known_delivery_that_comes_in_a_crowd_stays_known),
 		CASE(test_one_name_belongs_to_one_script),
 		CASE(test_many_at_once_are_bounded),
 	};
