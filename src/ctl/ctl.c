@@ -49,6 +49,8 @@ static const struct ctl_command commands[] = {
 	{"events", "[QUEUE] [--count N]",
 	    "what happens to jobs, as it happens; QUEUE may be a pattern",
 	    ctl_events},
+	{"publish", "TOPIC DATA", "tell a message to who is subscribed now",
+	    ctl_publish},
 	{"script list", "", "the scripts that are loaded or broken",
 	    ctl_script_list},
 	{"script check", "FILE", "load a script without running it",

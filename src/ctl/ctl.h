@@ -119,6 +119,7 @@ int ctl_job(struct ctl *ctl, int argc, char **argv);
 int ctl_why(struct ctl *ctl, int argc, char **argv);
 int ctl_retry(struct ctl *ctl, int argc, char **argv);
 int ctl_remove(struct ctl *ctl, int argc, char **argv);
+int ctl_publish(struct ctl *ctl, int argc, char **argv);
 int ctl_promote(struct ctl *ctl, int argc, char **argv);
 int ctl_cancel(struct ctl *ctl, int argc, char **argv);
 /* ctl_queue.c */

@@ -180,6 +180,22 @@ ctl_hold(struct ctl *ctl, int argc, char **argv)
 }
 
 int
+ctl_publish(struct ctl *ctl, int argc, char **argv)
+{
+	const struct resp_value *v;
+	int n;
+
+	if (ctl_parse(ctl, argc, argv, NULL, 0, 2, 2, &n) != 0)
+		return CTL_USAGE;
+	v = ctl_ask(ctl, "PUBLISH", argv[0], argv[1], NULL);
+	if (v && ctl->json) {
+		fprintf(ctl->out, "{\"receivers\":%jd}\n", (intmax_t)v->i);
+		return CTL_OK;
+	}
+	return ctl_done(ctl, v, "received it");
+}
+
+int
 ctl_purge(struct ctl *ctl, int argc, char **argv)
 {
 	struct ctl_option opts[] = {{.name = "error", .arg = "FP"}};

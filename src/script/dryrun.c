@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/str.h"
 #include "base/xalloc.h"
+#include "script/dry_keys.h"
 #include "script/load.h"
 #include "script/lua_ask.h"
 #include "script/outside.h"
@@ -25,6 +26,7 @@ struct dryrun {
 	struct script_opts opts;
 	FILE *out;
 	struct ask *asked;
+	struct dry_keys keys;
 	struct bh_step *steps;		/* kept so far; strings are owned */
 	size_t nsteps;
 	int64_t nap_ms;
@@ -139,16 +141,20 @@ dry_ask(struct host *h, struct ask *a)
 	struct dryrun *d = (struct dryrun *)h;
 	size_t i;
 
-	fputs("store:", d->out);
-	for (i = 0; i < a->argc; i++) {
-		fputc(' ', d->out);
-		print_value(d->out, a->argv[i].data, a->argv[i].len);
+	/* What begins with @ is between the library and the daemon. */
+	if (a->argv[0].len > 0 && a->argv[0].data[0] != '@') {
+		fputs("store:", d->out);
+		for (i = 0; i < a->argc; i++) {
+			fputc(' ', d->out);
+			print_value(d->out, a->argv[i].data, a->argv[i].len);
+		}
+		fputc('\n', d->out);
 	}
-	fputc('\n', d->out);
 	if (a->argc == 3 && str_is(a->argv[0].data, a->argv[0].len,
 	    "JOB.STEP"))
 		dry_keep(d, a->argv[1], a->argv[2]);
-	dry_answer(a);
+	if (!dry_keys_answer(&d->keys, a))
+		dry_answer(a);
 	d->asked = a;
 }
 
@@ -250,6 +256,7 @@ dry_open(struct dryrun *d, const char *file, const struct conf *conf,
 
 	memset(d, 0, sizeof(*d));
 	d->out = out;
+	dry_keys_init(&d->keys);
 	d->host.memory = &d->memory;
 	d->host.ask = dry_ask;
 	d->host.nap = dry_nap;
@@ -295,6 +302,7 @@ dry_close(struct dryrun *d)
 	if (d->loop)
 		ev_loop_destroy(d->loop);
 	cpu_done(&d->host.cpu);
+	dry_keys_done(&d->keys);
 	source_unref(&d->src);
 	script_env_unref(&d->env);
 }

@@ -102,11 +102,23 @@ push_value(lua_State *L, const struct resp_value *v, int depth)
 	}
 }
 
+void
+lua_ask_push(lua_State *L, const struct resp_value *v)
+{
+	push_value(L, v, 0);
+}
+
+const struct resp_value *
+lua_ask_answer(lua_State *L)
+{
+	return &state_of(L)->run->answered->value;
+}
+
 /* The answer that has come; an error is raised here. */
 static const struct resp_value *
 answer_of(lua_State *L)
 {
-	const struct resp_value *v = &state_of(L)->run->answered->value;
+	const struct resp_value *v = lua_ask_answer(L);
 
 	if (v->type == RESP_ERROR) {
 		luaL_where(L, 1);
@@ -128,8 +140,8 @@ ask_end(lua_State *L, int status, lua_KContext ctx)
 
 /* Sends the command; k goes on once it is answered. */
 static int
-send_to(lua_State *L, const struct bh_bytes *argv, size_t argc,
-    const struct run_msg *m, lua_KFunction k)
+send_to(lua_State *L, enum ask_what what, const struct bh_bytes *argv,
+    size_t argc, const struct run_msg *m, lua_KFunction k)
 {
 	struct state *st = state_of(L);
 	struct ask *a;
@@ -139,6 +151,8 @@ send_to(lua_State *L, const struct bh_bytes *argv, size_t argc,
 	a = ask_new(argv, argc);
 	a->src = source_ref(st->src);
 	a->run = st->run;
+	a->who = st->run;
+	a->what = what;
 	a->id = m ? m->id : 0;
 	a->token = m ? m->token : 0;
 	st->run->ask = a;
@@ -151,7 +165,14 @@ send_to(lua_State *L, const struct bh_bytes *argv, size_t argc,
 static int
 send_ask(lua_State *L, const struct bh_bytes *argv, size_t argc)
 {
-	return send_to(L, argv, argc, NULL, ask_end);
+	return send_to(L, ASK_COMMAND, argv, argc, NULL, ask_end);
+}
+
+int
+lua_ask_send(lua_State *L, enum ask_what what, const struct bh_bytes *argv,
+    size_t argc, lua_KFunction k)
+{
+	return send_to(L, what, argv, argc, NULL, k);
 }
 
 int
@@ -160,7 +181,7 @@ lua_ask_progress(lua_State *L, const struct run_msg *m, const char *text,
 {
 	struct bh_bytes argv[2] = {{"JOB.PROGRESS", 12}, {text, len}};
 
-	return send_to(L, argv, 2, m, ask_end);
+	return send_to(L, ASK_COMMAND, argv, 2, m, ask_end);
 }
 
 int
@@ -169,7 +190,7 @@ lua_ask_step(lua_State *L, const struct run_msg *m, struct bh_bytes name,
 {
 	struct bh_bytes argv[3] = {{"JOB.STEP", 8}, name, value};
 
-	return send_to(L, argv, 3, m, k);
+	return send_to(L, ASK_COMMAND, argv, 3, m, k);
 }
 
 bool

@@ -43,6 +43,14 @@ void lua_args_add(struct args *a, const char *s, size_t len);
 /* The value at idx: a string goes as its bytes, anything else as JSON. */
 void lua_args_payload(struct args *a, int idx);
 
+/* Asks; the coroutine goes on in k once the answer is there. */
+int lua_ask_send(lua_State *L, enum ask_what what, const struct bh_bytes *argv,
+    size_t argc, lua_KFunction k);
+/* In k: the answer, and its value on the stack (maps become tables, null
+ * becomes nil). */
+const struct resp_value *lua_ask_answer(lua_State *L);
+void lua_ask_push(lua_State *L, const struct resp_value *v);
+
 /* Frees an ask that will not be sent (again). */
 void ask_free(struct ask **a);
 

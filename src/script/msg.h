@@ -174,10 +174,19 @@ struct run_msg {
 	char bytes[];			/* what the strings above point to */
 };
 
+enum ask_what {
+	ASK_COMMAND,
+	ASK_KEYS,			/* of the keyspace only: redis() */
+	ASK_HOLD			/* argv[1] is held with token argv[2] */
+};
+
 /* A command of a script. */
 struct ask {
 	struct msg m;
+	TAILQ_ENTRY(ask) entry;		/* main's: waits in pool_flight.c */
 	struct run *run;		/* the worker's: NULL once it is gone */
+	const struct run *who;		/* the same, for ever; an address */
+	enum ask_what what;
 	struct source *src;		/* holds a reference */
 	uint64_t token;			/* progress, step: of the attempt */
 	int64_t id;			/* progress, step: of the job */

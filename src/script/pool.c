@@ -44,6 +44,7 @@ pool_new(const struct pool_config *config)
 	TAILQ_INIT(&p->running);
 	pool_hooks_new(p);
 	pool_topics_new(p);
+	pool_flights_new(p);
 	pool_slots_set(p, config->conf->script_slots);
 	p->nthreads = count_threads(config->conf);
 	p->threads = xcalloc((size_t)p->nthreads, sizeof(*p->threads));
@@ -79,6 +80,7 @@ pool_free(struct pool **pp)
 		worker_free(&p->threads[i].worker);
 	pool_hooks_free(p);
 	pool_topics_free(p);
+	pool_flights_free(p);
 	msg_free_chain(mbox_take(&p->inbox));
 	while (p->spare) {
 		struct run_msg *m = p->spare;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/xalloc.h"
+#include "cmd/rows.h"
 #include "cmd/session.h"
 #include "front/resp_sink.h"
 #include "script/pool_impl.h"
@@ -22,8 +24,8 @@ struct ask_extend {
 	struct ask *ask;
 };
 
-static void
-answer(struct pool *p, struct ask *a)
+void
+pool_ask_answer(struct pool *p, struct ask *a)
 {
 	a->m.kind = TO_ANSWER;
 	worker_send(p->threads[a->m.worker].worker, &a->m);
@@ -62,7 +64,9 @@ call_done(struct cmd_call *call)
 {
 	struct ask_call *c = call->user;
 
-	answer(c->pool, c->ask);
+	if (c->ask->what == ASK_HOLD)
+		pool_hold(c->pool, c->ask);
+	pool_ask_answer(c->pool, c->ask);
 	free(c);
 }
 
@@ -77,7 +81,7 @@ extended(struct bh_req *req)
 		resp_put_bool(&a->reply, 3, req->status == BH_OK);
 	else
 		resp_put_error(&a->reply, err_word(req->status), req->text);
-	answer(x->pool, a);
+	pool_ask_answer(x->pool, a);
 	free(x);
 }
 
@@ -100,6 +104,23 @@ extend(struct pool *p, struct ask *a)
 	p->env->ops->job_extend(p->env->be, &x->r);
 }
 
+/* redis() reaches the keyspace and nothing else. */
+static bool
+is_allowed(struct pool *p, struct ask *a)
+{
+	const struct cmd_row *row = cmd_find(a->argv[0].data, a->argv[0].len);
+	char text[200];
+
+	if (a->what != ASK_KEYS || (row && row->fn == cmd_key))
+		return true;
+	snprintf(text, sizeof(text), "redis: '%.*s' is no command of the"
+	    " keyspace", (int)(a->argv[0].len > 64 ? 64 : a->argv[0].len),
+	    a->argv[0].data);
+	resp_put_error(&a->reply, err_word(BH_E_ERR), text);
+	pool_ask_answer(p, a);
+	return false;
+}
+
 void
 pool_asked(struct pool *p, struct ask *a)
 {
@@ -109,6 +130,8 @@ pool_asked(struct pool *p, struct ask *a)
 		extend(p, a);
 		return;
 	}
+	if (pool_flight_asked(p, a) || !is_allowed(p, a))
+		return;
 	c = xcalloc(1, sizeof(*c));
 	c->pool = p;
 	c->ask = a;

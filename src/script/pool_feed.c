@@ -371,6 +371,7 @@ pool_run_ended(struct pool *p, struct run_msg *m)
 	TAILQ_REMOVE(&p->running, m, entry);
 	p->nrunning--;
 	p->threads[m->m.worker].load--;
+	pool_flight_ended(p, &m->run);
 	if (m->callback) {
 		pool_owed_ended(p, m);
 		return;

@@ -123,6 +123,8 @@ struct pool {
 	uint64_t generation;		/* loads that have ended */
 	bool listening;			/* the bus may be asked */
 	TAILQ_HEAD(, asker) askers;
+	TAILQ_HEAD(, flight) flights;
+	TAILQ_HEAD(, held) held;
 	struct run_msg_list running;
 	size_t nrunning;
 	size_t nowed_running;		/* of them callbacks */
@@ -213,6 +215,17 @@ void pool_refresh(struct pool *p);	/* concurrency, after new options */
 
 /* pool_ask.c */
 void pool_asked(struct pool *p, struct ask *a);
+/* Back to its thread, with its reply. */
+void pool_ask_answer(struct pool *p, struct ask *a);
 void pool_askers_free(struct pool *p);
+
+/* pool_flight.c */
+void pool_flights_new(struct pool *p);
+void pool_flights_free(struct pool *p);
+/* One of the pool's own commands; false: it is another one. */
+bool pool_flight_asked(struct pool *p, struct ask *a);
+/* The run now holds a key, if the answer is OK. */
+void pool_hold(struct pool *p, const struct ask *a);
+void pool_flight_ended(struct pool *p, const struct run *who);
 
 #endif

@@ -11,6 +11,7 @@
 #include "script/lua_http.h"
 #include "script/lua_job.h"
 #include "script/lua_json.h"
+#include "script/lua_keys.h"
 #include "script/lua_log.h"
 #include "script/lua_mail.h"
 #include "script/lua_misc.h"
@@ -210,6 +211,7 @@ sandbox_open(lua_State *L)
 	lua_mail_open(L);
 	lua_exec_open(L);
 	lua_job_open(L);
+	lua_keys_open(L);
 	env_make(L);
 	lua_settop(L, 0);
 }
