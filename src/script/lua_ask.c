@@ -525,7 +525,7 @@ queue_add_many(lua_State *L)
 		argv[i].data = lua_tolstring(L, -1, &argv[i].len);
 		lua_pop(L, 1);
 	}
-	return send_to(L, argv, (size_t)n, NULL, add_many_end);
+	return lua_ask_send(L, ASK_COMMAND, argv, (size_t)n, add_many_end);
 }
 
 static int

@@ -48,10 +48,15 @@ class Maker:
                          self.value()])
 
     def span(self):
-        # Not so short that it passes between two answers.
+        # Not so short that it passes between two answers, and not twice the
+        # same: both count from moments that differ by some milliseconds.
         return self.rng.choice(
-            ["1000", "5000", "100000", "0", "-1", "-100000", "x", "",
+            [str(1000 + 60 * self.rng.randrange(10**6)) for _ in range(3)] +
+            ["0", "-1", "-100000", "x", "",
              "9223372036854775807", "9223372036854775", "9300000000000000"])
+
+    def ms(self):
+        return str(10**6 + 60000 * self.rng.randrange(10**6))
 
     def time(self, ms):
         unit = 1000 if ms else 1
@@ -63,7 +68,7 @@ class Maker:
         word = self.rng.choice(["EX", "PX", "EXAT", "PXAT", "px", "Ex"])
         if word.upper() in ("EX", "PX"):
             span = self.span()
-            if word.upper() == "PX" and span in ("1000", "5000"):
+            if word.upper() == "PX" and 1 < len(span) < 10:
                 span += "000"
             return [word, span]
         return [word, self.time(word == "PXAT")]
@@ -101,7 +106,7 @@ class Maker:
             lambda: ["SET", k, v] + self.set_opts(),
             lambda: ["SETNX", k, v],
             lambda: ["SETEX", k, self.span(), v],
-            lambda: ["PSETEX", k, r.choice(["1000000", "0", "-1", "x"]), v],
+            lambda: ["PSETEX", k, r.choice([self.ms(), "0", "-1", "x"]), v],
             lambda: ["GETSET", k, v], lambda: ["GETDEL", k],
             lambda: ["GETEX", k] + r.choice(
                 [[], ["PERSIST"], self.expiry(), self.expiry(),
@@ -121,7 +126,7 @@ class Maker:
             lambda: [r.choice(["DEL", "UNLINK"])] + self.keys(),
             lambda: [r.choice(["EXISTS", "TOUCH"])] + self.keys(),
             lambda: ["EXPIRE", k, self.span()] + self.flags(),
-            lambda: ["PEXPIRE", k, r.choice(["1000000", "-1", "x"])]
+            lambda: ["PEXPIRE", k, r.choice([self.ms(), "-1", "x"])]
             + self.flags(),
             lambda: ["EXPIREAT", k, self.time(False)] + self.flags(),
             lambda: ["PEXPIREAT", k, self.time(True)] + self.flags(),
