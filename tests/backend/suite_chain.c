@@ -178,7 +178,7 @@ chain_that_needs_too_many_queues_makes_none(void **state)
 {
 	struct suite_env *t = *state;
 	struct link links[1001];
-	char names[1001][12];
+	char names[1001][16];
 	struct call *c;
 
 	for (int i = 0; i < 1001; i++) {
