@@ -254,8 +254,8 @@ store["LIMIT.TAKE"] = function(t, w)
     if allowed then b.tokens = b.tokens - quantity end
     out[i] = { map = { limit = x.limit, remaining = b.tokens // 1 | 0,
       reset_ms = math.ceil((x.burst - b.tokens) * x.per / x.limit),
-      retry_ms = not allowed and short > 0 and quantity <= x.burst
-        and math.ceil(short * x.per / x.limit) or -1 } }
+      retry_ms = (allowed or quantity > x.burst) and -1
+        or math.max(0, math.ceil(short * x.per / x.limit)) } }
   end
   return { map = { allowed = allowed, windows = out } }
 end
