@@ -27,6 +27,9 @@ struct op {
 		struct bh_key_command key;
 		struct bh_throttle throttle;
 		struct bh_publish publish;
+		struct bh_schedule_put schedule_put;
+		struct bh_schedule_list schedule_list;
+		struct bh_schedule_remove schedule_remove;
 	};
 	struct cmd_call *call;
 	struct bh_req *busy;		/* what cancel ends, or NULL */

@@ -51,6 +51,16 @@ static const struct ctl_command commands[] = {
 	    ctl_events},
 	{"publish", "TOPIC DATA", "tell a message to who is subscribed now",
 	    ctl_publish},
+	{"schedule list", "[NAME]", "what adds jobs by the clock, and when",
+	    ctl_schedule_list},
+	{"schedule set", "NAME QUEUE [DATA|-] --cron EXPR [--tz ZONE] | "
+	    "--every D\n    [--misfire skip|once|all] [--overlap skip|queue] "
+	    "[the options of add but --at]",
+	    "add a job by the clock from now on", ctl_schedule_set},
+	{"schedule del", "NAME", "remove a schedule", ctl_schedule_del},
+	{"schedule preview", "EXPR [--tz ZONE] [--count N] [--after TIME]",
+	    "the next times of a cron expression; needs no daemon",
+	    ctl_schedule_preview},
 	{"script list", "", "the scripts that are loaded or broken",
 	    ctl_script_list},
 	{"script check", "FILE", "load a script without running it",

@@ -112,6 +112,16 @@ char **ctl_queue_names(struct ctl *ctl);
 /* A whole command whose one argument goes to the daemon's command. */
 int ctl_alter(struct ctl *ctl, int argc, char **argv, const char *command);
 
+/* "@SECONDS" or "YYYY-MM-DD HH:MM[:SS]" in local time, with a T for the blank
+ * or a Z at the end for UTC. Wall ms, -1 when it is none of them. */
+int64_t ctl_parse_at(const char *s);
+/* All of standard input; CTL_OK, or another status after saying why. */
+int ctl_read_stdin(struct ctl *ctl, struct buf *ret);
+/* An option of `add` as the wire's words: 0, or -1 after saying what is wrong
+ * with it. TTL and MODE of unique come behind it. */
+int ctl_job_option(struct ctl *ctl, struct ctl_words *w,
+    const struct ctl_option *o);
+
 /* ctl_job.c */
 int ctl_add(struct ctl *ctl, int argc, char **argv);
 int ctl_jobs(struct ctl *ctl, int argc, char **argv);
@@ -129,6 +139,11 @@ int ctl_resume(struct ctl *ctl, int argc, char **argv);
 int ctl_hold(struct ctl *ctl, int argc, char **argv);
 int ctl_purge(struct ctl *ctl, int argc, char **argv);
 int ctl_errors(struct ctl *ctl, int argc, char **argv);
+/* ctl_schedule.c */
+int ctl_schedule_list(struct ctl *ctl, int argc, char **argv);
+int ctl_schedule_set(struct ctl *ctl, int argc, char **argv);
+int ctl_schedule_del(struct ctl *ctl, int argc, char **argv);
+int ctl_schedule_preview(struct ctl *ctl, int argc, char **argv);
 /* ctl_admin.c */
 int ctl_status(struct ctl *ctl, int argc, char **argv);
 int ctl_script_list(struct ctl *ctl, int argc, char **argv);

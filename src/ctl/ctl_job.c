@@ -12,10 +12,8 @@
 #define PAYLOAD_COLUMNS 60
 #define PAYLOAD_MAX (16 << 20)
 
-/* "@SECONDS" or "YYYY-MM-DD HH:MM[:SS]" in local time, with a T for the blank
- * or a Z at the end for UTC. Wall ms, -1 when it is none of them. */
-static int64_t
-parse_at(const char *s)
+int64_t
+ctl_parse_at(const char *s)
 {
 	static const char *const forms[] = {"%Y-%m-%dT%H:%M:%S",
 	    "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"};
@@ -107,7 +105,7 @@ static const struct {
 static int
 add_at(struct ctl *ctl, struct ctl_words *w, const char *s)
 {
-	int64_t at = parse_at(s);
+	int64_t at = ctl_parse_at(s);
 
 	if (at < 0) {
 		ctl_usage(ctl, "--at \"%s\": expected \"YYYY-MM-DD HH:MM\" "
@@ -150,9 +148,28 @@ add_option(struct ctl *ctl, struct ctl_words *w, size_t i,
 	return ms >= 0 ? 0 : -1;
 }
 
-/* All of standard input, at most PAYLOAD_MAX. */
-static int
-read_stdin(struct ctl *ctl, struct buf *ret)
+int
+ctl_job_option(struct ctl *ctl, struct ctl_words *w,
+    const struct ctl_option *o)
+{
+	static const char *const names[O_COUNT] = {
+		[O_PRIORITY] = "priority", [O_DELAY] = "delay", [O_AT] = "at",
+		[O_EXPIRES] = "expires", [O_ATTEMPTS] = "attempts",
+		[O_BACKOFF] = "backoff", [O_TIMEOUT] = "timeout",
+		[O_GROUP] = "group", [O_LEASE] = "lease",
+		[O_MAX_STALLED] = "max-stalled", [O_RETAIN] = "retain",
+		[O_UNIQUE] = "unique", [O_UNIQUE_TTL] = "unique-ttl",
+		[O_UNIQUE_MODE] = "unique-mode",
+	};
+
+	for (size_t i = 0; i < O_COUNT; i++)
+		if (strcmp(names[i], o->name) == 0)
+			return add_option(ctl, w, i, o);
+	return -1;
+}
+
+int
+ctl_read_stdin(struct ctl *ctl, struct buf *ret)
 {
 	size_t n;
 
@@ -215,7 +232,7 @@ ctl_add(struct ctl *ctl, int argc, char **argv)
 		goto out;
 	}
 	if (n == 2 && strcmp(argv[1], "-") == 0) {
-		status = read_stdin(ctl, &payload);
+		status = ctl_read_stdin(ctl, &payload);
 		if (status != CTL_OK)
 			goto out;
 		status = CTL_USAGE;

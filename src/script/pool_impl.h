@@ -95,6 +95,8 @@ struct load_job {
 	char *dir;
 	bool modules_changed;
 	size_t waits;			/* checks under way */
+	size_t orders;			/* of schedules, under way */
+	bool settling;			/* it ends with them */
 	bool ok;
 	struct buf report;
 	/* Everybody who wants to hear of this one, and of the next. */
@@ -212,6 +214,17 @@ void pool_checked(struct pool *p, struct check *c);
 void pool_changed(struct pool *p);
 void pool_scripts_free(struct pool *p);
 void pool_refresh(struct pool *p);	/* concurrency, after new options */
+
+/* A line of the report and of the log; EVENT_SCRIPT_BROKEN makes the load
+ * fail. */
+PRINTF(3, 4) void pool_load_tell(struct pool *p, enum log_event event,
+    const char *fmt, ...);
+void pool_load_done(struct pool *p);
+
+/* pool_schedule.c */
+/* Rows of the backend follow what scripts declare; false when there is none
+ * yet. The end of it is the end of the load if that is settling. */
+bool pool_schedules_settle(struct pool *p);
 
 /* pool_ask.c */
 void pool_asked(struct pool *p, struct ask *a);

@@ -5,7 +5,7 @@
  *   pool_load ─► TO_SCAN ─► pool_scanned ─► TO_CHECK for each new or changed
  *   file ─► pool_checked, the last one ─► settle: queues are given out in the
  *   order of the file names ─► publish: new versions are in force for runs
- *   that begin from now on, old ones end with their last run
+ *   that begin from now on, old ones end with their last run ─► schedules
  *
  * A file that is refused leaves its last good version in force, unless a
  * script before it serves that queue now.
@@ -115,8 +115,8 @@ pool_load(struct pool *p, const struct conf *conf,
 }
 
 /* A line of the report and of the log; an error makes the whole load fail. */
-PRINTF(3, 4) static void
-tell(struct pool *p, enum log_event event, const char *fmt, ...)
+void
+pool_load_tell(struct pool *p, enum log_event event, const char *fmt, ...)
 {
 	bool error = event == EVENT_SCRIPT_BROKEN;
 	struct buf line = BUF_INIT;
@@ -146,8 +146,8 @@ pool_changed(struct pool *p)
 	pool_load(p, p->env->conf, nobody, NULL);
 }
 
-static void
-load_done(struct pool *p)
+void
+pool_load_done(struct pool *p)
 {
 	struct load_job *l = &p->load;
 	struct load_ear *e, *ears = l->ears;
@@ -179,7 +179,7 @@ refuse(struct pool *p, struct script *s, char *error)
 {
 	source_unref(&s->fresh);
 	set_error(s, error);
-	tell(p, EVENT_SCRIPT_BROKEN, "%s", error);
+	pool_load_tell(p, EVENT_SCRIPT_BROKEN, "%s", error);
 }
 
 static struct script *
@@ -341,7 +341,8 @@ put_in_force(struct pool *p, struct script *s)
 	int i;
 
 	say_parts(&s->fresh_opts, &parts);
-	tell(p, EVENT_SCRIPT_LOADED, "%s: loaded%s, version %s%s", s->file,
+	pool_load_tell(p, EVENT_SCRIPT_LOADED,
+	    "%s: loaded%s, version %s%s", s->file,
 	    same ? " again (its modules or the configuration have "
 	    "changed)" : "", s->fresh->version, buf_str(&parts));
 	buf_done(&parts);
@@ -366,10 +367,12 @@ remove_gone(struct pool *p)
 		if (s->seen)
 			continue;
 		if (s->src && s->opts.performs)
-			tell(p, EVENT_SCRIPT_REMOVED, "%s: removed, queue %s has no "
-			    "handler now", s->file, s->opts.queue);
+			pool_load_tell(p, EVENT_SCRIPT_REMOVED,
+			    "%s: removed, queue %s has no handler now",
+			    s->file, s->opts.queue);
 		else
-			tell(p, EVENT_SCRIPT_REMOVED, "%s: removed", s->file);
+			pool_load_tell(p, EVENT_SCRIPT_REMOVED,
+			    "%s: removed", s->file);
 		retire(p, &s->src);
 		script_free(p, s);
 	}
@@ -425,7 +428,9 @@ settle(struct pool *p)
 		if (s->fresh)
 			put_in_force(p, s);
 	publish(p);
-	load_done(p);
+	p->load.settling = pool_schedules_settle(p);
+	if (!p->load.settling)
+		pool_load_done(p);
 }
 
 void
@@ -435,10 +440,10 @@ pool_scanned(struct pool *p, struct scan *s)
 	size_t i;
 
 	if (s->error) {
-		tell(p, EVENT_SCRIPT_BROKEN, "%s", s->error);
+		pool_load_tell(p, EVENT_SCRIPT_BROKEN, "%s", s->error);
 		msg_free(&s->m);
 		pool_refresh(p);
-		load_done(p);
+		pool_load_done(p);
 		return;
 	}
 	p->load.modules_changed = strcmp(p->modules, s->modules) != 0;

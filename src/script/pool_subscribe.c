@@ -212,6 +212,7 @@ pool_listen(struct pool *p)
 {
 	p->listening = true;
 	pool_topics_publish(p);
+	pool_schedules_settle(p);
 }
 
 /* Each error is told once, until another one comes. */

@@ -9,6 +9,7 @@
 
 #include "plugin.h"
 #include "script/lua_time.h"
+#include "script/script_schedule.h"
 
 struct reader {
 	lua_State *L;
@@ -20,7 +21,7 @@ struct reader {
 /* What an option's value may be; each row says where it goes. */
 enum kind {
 	K_INT, K_REAL, K_BOOL, K_SPAN, K_QUEUE, K_ORDER, K_BY, K_BACKOFF_TYPE,
-	K_TABLE, K_FUNCTION, K_HOOK, K_TOPICS
+	K_TABLE, K_FUNCTION, K_HOOK, K_TOPICS, K_SCHEDULE
 };
 
 struct row {
@@ -93,12 +94,8 @@ static const struct row rows[] = {
 	{"max_stalled", K_INT, AT(max_stalled), 0, 65534, NULL},
 	{"hook", K_HOOK, 0, 0, 0, NULL},
 	{"subscribe", K_TOPICS, 0, 0, 0, NULL},
+	{"schedule", K_SCHEDULE, 0, 0, 0, NULL},
 	{0},
-};
-
-/* In the language of the whole product, but not here yet. */
-static const char *const later[] = {
-	"schedule", NULL
 };
 
 /* The first complaint counts. */
@@ -245,9 +242,14 @@ read_apart(struct reader *r, const struct row *o)
 
 	if (r->failed)
 		return;
-	rc = o->kind == K_HOOK ? script_hook_read(r->L, &to->hook, r->e) :
-	    script_topics_read(r->L, &to->topics, r->e);
+	if (o->kind == K_HOOK)
+		rc = script_hook_read(r->L, &to->hook, r->e);
+	else if (o->kind == K_TOPICS)
+		rc = script_topics_read(r->L, &to->topics, r->e);
+	else
+		rc = script_schedule_check(r->L, r->e);
 	to->has_hook |= o->kind == K_HOOK;
+	to->has_schedule |= o->kind == K_SCHEDULE;
 	r->failed = rc < 0;
 }
 
@@ -293,6 +295,7 @@ read_option(struct reader *r, const char *prefix, const struct row *o)
 		break;
 	case K_HOOK:
 	case K_TOPICS:
+	case K_SCHEDULE:
 		read_apart(r, o);
 		break;
 	}
@@ -310,17 +313,9 @@ find_row(const struct row *table, const char *name)
 static void
 refuse_name(struct reader *r, const char *prefix, const char *name)
 {
-	int i;
-
 	if (r->failed)
 		return;
 	r->failed = true;
-	for (i = 0; later[i]; i++)
-		if (!*prefix && strcmp(later[i], name) == 0) {
-			buf_addf(r->e, "option '%s' is not supported by this "
-			    "version", name);
-			return;
-		}
 	buf_addf(r->e, "unknown option '%s%.100s'", prefix, name);
 }
 
@@ -387,7 +382,7 @@ check_parts(struct reader *r)
 	struct script_opts *o = r->to;
 	bool other = o->has_hook || o->topics.n > 0;
 
-	if (!*o->queue && (o->performs || !other))
+	if (!*o->queue && (o->performs || o->has_schedule || !other))
 		missing(r, "queue");
 	if (!o->performs && (!other || o->opts.callbacks))
 		missing(r, "perform");

@@ -14,6 +14,7 @@ struct script_opts {
 	char queue[129];		/* empty: none */
 	bool performs;			/* it serves the queue */
 	bool has_hook;
+	bool has_schedule;
 	struct queue_opts opts;
 	struct hook_opts hook;
 	struct topic_opts topics;

@@ -9,6 +9,7 @@
 #include "base/attr.h"
 #include "base/die.h"
 #include "base/xalloc.h"
+#include "script/script_schedule.h"
 
 static struct conf_user *
 user_copy(const struct conf_user *from, size_t n)
@@ -227,6 +228,7 @@ source_unref(struct source **sp)
 	if (!s || atomic_fetch_sub(&s->refs, 1) > 1)
 		return;
 	script_env_unref(&s->env);
+	script_plan_free(&s->plan);
 	free(s->file);
 	free(s->text);
 	free(s);

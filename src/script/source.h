@@ -13,6 +13,8 @@
 #include "cmd/env.h"
 #include "conf/conf.h"
 
+struct script_plan;
+
 struct script_env {
 	atomic_int refs;
 	char *lua_dir;
@@ -47,6 +49,8 @@ struct source {
 	size_t len;
 	char version[13];		/* 12 hex digits of the SHA-256 */
 	struct script_env *env;
+	/* What it declares; made by the first thread that loads it. */
+	struct script_plan *plan;
 };
 
 /* Takes text over. */

@@ -11,6 +11,7 @@
 #include "script/lua_json.h"
 #include "script/sandbox.h"
 #include "script/script_opts.h"
+#include "script/script_schedule.h"
 
 /* States take their share of the common memory in steps, so that threads do
  * not meet at one counter for each object. */
@@ -195,6 +196,7 @@ load_end(lua_State *L, int status, lua_KContext ctx)
 	}
 	keep_functions(L, state_of(L));
 	lua_hook_keep(L, state_of(L), l->opts);
+	script_schedule_keep(L, state_of(L), 1, l->opts->queue);
 	return 0;
 }
 

@@ -217,21 +217,36 @@ test_batch_and_its_function_belong_together(void **state)
 }
 
 static void
-test_later_options_are_refused_clearly(void **state)
+test_schedules_are_judged(void **state)
 {
-	static const char *const later[] = {"schedule"};
-	size_t i;
+	struct buf e = BUF_INIT;
+	struct script_opts o;
 
 	(void)state;
-	for (i = 0; i < nitems(later); i++) {
-		char *fields = xasprintf("%s = {}", later[i]);
-		char *why = xasprintf("option '%s' is not supported by this "
-		    "version", later[i]);
-
-		assert_refused(fields, why);
-		free(fields);
-		free(why);
-	}
+	assert_int_equal(read_fields("schedule = { { cron = '0 6 * * *', "
+	    "tz = 'Europe/Lisbon', data = { 1 }, misfire = 'all', "
+	    "overlap = 'queue', name = 'n', group = 'g', unique = 'u', "
+	    "priority = 0, expires = '1h' }, { every = 60 } }", &o, &e), 0);
+	assert_true(o.has_schedule);
+	assert_refused("schedule = 5", "option 'schedule': expected a list of "
+	    "1 to 64 entries such as { { every = \"10m\" } }");
+	assert_refused("schedule = { every = '1h' }", "option 'schedule': "
+	    "expected a list of 1 to 64 entries such as { { every = \"10m\" "
+	    "} }");
+	assert_refused("schedule = { { 'x' } }", "option 'schedule[1]': "
+	    "expected named fields such as every = \"10m\"");
+	assert_refused("schedule = { { every = '1h', tz = 'UTC' } }",
+	    "option 'schedule[1].tz': only with cron");
+	assert_refused("schedule = { { every = 0 } }", "option "
+	    "'schedule[1].every': expected a duration above 0 such as "
+	    "\"10m\", or seconds, got 0");
+	assert_refused("schedule = { { every = '1h', priority = 10 } }",
+	    "option 'schedule[1].priority': expected an integer from 0 to 9, "
+	    "got 10");
+	assert_refused("schedule = { { cron = '0 0 31 6 *' } }", "option "
+	    "'schedule[1].cron': cron: '0 0 31 6 *' never happens: a date "
+	    "that exists within the next 8 years is expected");
+	buf_done(&e);
 }
 
 static void
@@ -455,7 +470,7 @@ main(void)
 		T(test_unknown_option_is_named),
 		T(test_batch_is_read),
 		T(test_batch_and_its_function_belong_together),
-		T(test_later_options_are_refused_clearly),
+		T(test_schedules_are_judged),
 		T(test_hook_is_read),
 		T(test_hook_that_would_not_protect_is_refused),
 		T(test_topics_are_read),
