@@ -266,6 +266,19 @@ close_all(int *fds, size_t n)
 			close(fds[i]);
 }
 
+/* The same pipe with a number of 3 or more, or -1. */
+static int
+above_2(int fd)
+{
+	int high;
+
+	if (fd > 2)
+		return fd;
+	high = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	close(fd);
+	return high;
+}
+
 /* mine and its: standard input, output and error. 0 or errno; none of them
  * is below 3, so that dup2 in the child overwrites none. */
 static int
@@ -278,10 +291,8 @@ make_pipes(int mine[3], int its[3])
 	for (i = 0; i < 3; i++) {
 		if (pipe2(pair, O_CLOEXEC) < 0)
 			goto out;
-		mine[i] = fcntl(pair[i == 0], F_DUPFD_CLOEXEC, 3);
-		its[i] = fcntl(pair[i != 0], F_DUPFD_CLOEXEC, 3);
-		close(pair[0]);
-		close(pair[1]);
+		mine[i] = above_2(pair[i == 0]);
+		its[i] = above_2(pair[i != 0]);
 		if (mine[i] < 0 || its[i] < 0 ||
 		    fcntl(mine[i], F_SETFL, O_NONBLOCK) < 0)
 			goto out;
