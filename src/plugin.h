@@ -196,7 +196,9 @@ struct bh_put {
 /* job_reserve: claims up to count jobs of the queues; waits when there is
  * none. handler marks the daemon's own Lua handlers: their jobs come back at
  * once when the daemon dies, and budget (may be NULL) is a number of free
- * slots that several requests share: each claim takes one. */
+ * slots that several requests share: each claim takes one. In a queue with
+ * the option batch_max, handlers get batches: several jobs that count as one
+ * for count and budget. */
 struct bh_reserve {
 	struct bh_req req;
 	const struct bh_bytes *queues;
@@ -808,7 +810,7 @@ struct bh_host {
 	/* No call of it may be under way. */
 	void (*caller_free)(struct bh_caller *c);
 	/* From now on with the role of this token; NULL: of its address. 0,
-	 * or -1: nobody has this token. */
+	 * or -1: nobody has this token, the role is the address's. */
 	int (*caller_token)(struct bh_caller *c, const char *token);
 	void (*run)(struct bh_call *call);
 	/* The client is gone: done() is still called. */

@@ -15,6 +15,7 @@
 #include <bsd/sys/queue.h>
 #include <ev.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "plugin.h"
 
@@ -42,6 +43,7 @@ struct web_conn {
 	bool late;			/* its request came after the drain */
 	bool orphan;			/* its request was detached */
 	bool pipelines;			/* sends before it is answered */
+	uint64_t early;			/* bytes received before the drain */
 	unsigned pump;			/* the one that ended a request */
 	double due;			/* loop time; 0: none */
 	struct web_req *req;

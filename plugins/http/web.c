@@ -2,7 +2,9 @@
 #include "http/web.h"
 
 #include <errno.h>
+#include <linux/tcp.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +22,8 @@
 /* What MHD's pool needs beside the head: structs of the parser, a piece of
  * the body, the head of the answer. */
 #define POOL_EXTRA 8192
-/* How long pipelined requests are still taken as received before the drain. */
+/* How long pipelined requests are taken as received before the drain on
+ * sockets that do not count their bytes. */
 #define PIPELINE_GRACE_S 1.0
 
 struct web_conn *
@@ -53,12 +56,18 @@ web_cut(struct web_conn *c)
 	shutdown(c->fd, SHUT_RDWR);
 }
 
-bool
-web_nothing_unread(const struct web_conn *c)
+static int
+unread(const struct web_conn *c)
 {
 	int n = 0;
 
-	return ioctl(c->fd, FIONREAD, &n) < 0 || n == 0;
+	return ioctl(c->fd, FIONREAD, &n) < 0 ? 0 : n;
+}
+
+bool
+web_nothing_unread(const struct web_conn *c)
+{
+	return unread(c) == 0;
 }
 
 static void
@@ -264,14 +273,33 @@ refuse(struct web_req *r, int status, const char *text)
 	r->web->ops.refused(r->web->arg, r, status, text);
 }
 
-/* Requests that were pipelined before the drain began count as received. */
+/* Bytes that have come on a connection; 0 where the system does not say. */
+static uint64_t
+received(const struct web_conn *c)
+{
+	struct tcp_info info = {0};
+	socklen_t len = sizeof(info);
+
+	if (c->is_unix || getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info,
+	    &len) < 0)
+		return 0;
+	return info.tcpi_bytes_received;
+}
+
+/* Requests that were pipelined before the drain began were received by then:
+ * nothing is read of the connection that came later. */
 static bool
 is_too_late(const struct web_conn *c)
 {
 	double since = c->web->draining_at;
+	uint64_t now = since > 0 ? received(c) : 0;
 
-	return since > 0 && (!c->pipelines ||
-	    ev_now(c->web->loop) - since > PIPELINE_GRACE_S);
+	if (since == 0)
+		return false;
+	if (now > 0)
+		return now - (uint64_t)unread(c) > c->early;
+	return !c->pipelines ||
+	    ev_now(c->web->loop) - since > PIPELINE_GRACE_S;
 }
 
 /* NULL, or why the head is refused. */
@@ -680,8 +708,13 @@ web_new(struct web **ret, struct ev_loop *loop, const struct web_ops *ops,
 void
 web_drain(struct web *w)
 {
+	struct web_conn *c;
+
 	if (w->draining_at > 0)
 		return;
+	for (int p = 0; p < PHASES; p++)
+		TAILQ_FOREACH(c, &w->conns.phase[p], entry)
+			c->early = received(c);
 	/* What the kernel holds was received before. */
 	pump(w);
 	w->draining_at = ev_now(w->loop);

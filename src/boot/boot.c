@@ -303,8 +303,6 @@ start(struct daemon *d, struct err *e)
 	loop_on_signal(d->loop, SIGTERM, on_terminate, d);
 	loop_on_signal(d->loop, SIGINT, on_terminate, d);
 	front_start(d->front);
-	if (host_start(d->host, e) < 0)
-		return -1;
 	log_plugins(d);
 	for (i = 0; front_address(d->front, i); i++)
 		log_info("listening on %s", front_address(d->front, i));

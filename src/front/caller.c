@@ -175,17 +175,14 @@ api_caller_token(struct bh_caller *c, const char *token)
 	const struct tokens *all = c->host->env->tokens;
 	const struct token *t = NULL;
 
-	if (!token) {
-		if (strcmp(c->session.user, "default") != 0)
-			session_reset(&c->session);
-		return 0;
-	}
-	if (all)
+	if (token && all)
 		t = tokens_check(all, token, strlen(token));
-	if (!t)
-		return -1;
-	session_grant(&c->session, t);
-	return 0;
+	if (t)
+		session_grant(&c->session, t);
+	else if (c->granted)
+		session_reset(&c->session);
+	c->granted = t != NULL;
+	return token && !t ? -1 : 0;
 }
 
 static bool

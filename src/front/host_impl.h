@@ -37,6 +37,7 @@ struct door_bind {
 struct bh_caller {
 	struct session session;
 	struct plugin_host *host;
+	bool granted;			/* it has shown a token */
 	size_t calls;			/* under way */
 	size_t index;			/* in host->callers */
 };

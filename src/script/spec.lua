@@ -113,6 +113,21 @@ store["JOB.MADD"] = function(t, w)
   return ids
 end
 
+-- JOB.MPUT n (queue payload k [k words of options])×n
+store["JOB.MPUT"] = function(t, w)
+  local at, out = 3, {}
+  for i = 1, tonumber(w[2]) do
+    local k, before = tonumber(w[at + 2]), #t.added
+    local one = { "", w[at], w[at + 1] }
+    for j = at + 3, at + 2 + k do one[#one + 1] = w[j] end
+    local id = add_job(t, one, 2)
+    out[i] = { map = { id = id, queue = w[at], state = "waiting",
+      duplicate = #t.added == before } }
+    at = at + 3 + k
+  end
+  return out
+end
+
 store["JOB.GET"] = function(t, w)
   for _, j in ipairs(t.added) do
     if j.id == w[2] then
@@ -129,8 +144,10 @@ store["JOB.PROGRESS"] = function(t, w)
 end
 
 store["JOB.STEP"] = function(t, w)
-  t.steps[#t.steps + 1] = { name = w[2], value = w[3] }
-  return "OK"
+  local ok, value = pcall(json.decode, w[3])
+  t.steps[#t.steps + 1] = { name = w[2], json = w[3],
+    value = ok and value or nil }
+  return true
 end
 
 store["QUEUE.STATS"] = function(t, w)
@@ -425,7 +442,7 @@ end
 
 local function run(s, what, q)
   local t = s.t
-  t.lines, t.progress = {}, {}
+  t.lines, t.progress, t.steps = {}, {}, {}
   local ok, r = pcall(native.run, s.actor, what, q)
   if not ok then
     ok, r = pcall(failing, 4, type(r) == "table" and r.failure or r)
@@ -440,7 +457,14 @@ function Script:perform(job)
   local q = question(self, job)
   local r, lines, progress = run(self, "perform", q)
   local out = result_of(r, q)
-  out.log, out.progress = lines, progress
+  out.log, out.progress, out.steps = lines, progress, {}
+  for _, step in ipairs(q.steps or {}) do
+    out.steps[#out.steps + 1] = step
+  end
+  for _, step in ipairs(self.t.steps) do
+    out.steps[#out.steps + 1] = step
+  end
+  if r.step then out.steps[#out.steps + 1] = { name = r.step } end
   return out
 end
 

@@ -386,6 +386,27 @@ number(lua_State *L, int idx, const char *name, int64_t def)
 	return v;
 }
 
+/* What earlier runs have kept: a list of { name =, json = }, a sleep without
+ * json. The strings live in it. */
+static void
+take_steps(lua_State *L, int idx, struct run_msg *m)
+{
+	size_t i, n;
+
+	if (lua_getfield(L, idx, "steps") == LUA_TTABLE &&
+	    (n = lua_rawlen(L, -1)) > 0) {
+		m->steps = xcalloc(n, sizeof(*m->steps));
+		m->nsteps = n;
+		for (i = 0; i < n; i++) {
+			lua_rawgeti(L, -1, (lua_Integer)i + 1);
+			m->steps[i].name = member(L, lua_gettop(L), "name");
+			m->steps[i].value = member(L, lua_gettop(L), "json");
+			lua_pop(L, 1);
+		}
+	}
+	lua_pop(L, 1);
+}
+
 static struct run_msg *
 msg_new(lua_State *L, const struct actor *a, int idx, enum run_what what)
 {
@@ -413,6 +434,7 @@ msg_new(lua_State *L, const struct actor *a, int idx, enum run_what what)
 	m->unique = member(L, idx, "unique");
 	m->origin = member(L, idx, "origin");
 	m->news = member(L, idx, "news");
+	take_steps(L, idx, m);
 	return m;
 }
 
@@ -453,6 +475,7 @@ push_end(lua_State *L, const struct run_msg *m)
 		lua_setfield(L, -2, "delay_ms");
 	}
 	set_string(L, "text", m->end.text, m->end.len);
+	set_text(L, "step", m->end.step);
 }
 
 static void
@@ -508,20 +531,6 @@ push_hook(lua_State *L, const struct run_msg *m, const struct hook_run *r)
 		    r->words[r->nwords - 1].len);
 }
 
-static void
-free_run(struct run_msg *m)
-{
-	struct msg *msg;
-	size_t i;
-
-	for (i = 0; i < m->njobs; i++) {
-		msg = &m->jobs[i]->m;
-		msg_free(msg);
-	}
-	m->njobs = 0;
-	msg_free(&m->m);
-}
-
 /* name → value pairs of member `name`, as a list in one block. */
 static struct bh_header *
 pairs(lua_State *L, const char *name, size_t *n)
@@ -563,7 +572,7 @@ run_hook(lua_State *L, struct spec *s, struct actor *a)
 	if (!s->broken)
 		push_hook(L, m, &r);
 	m->hook = NULL;
-	free_run(m);
+	msg_free(&m->m);
 	free(query);
 	free(headers);
 	buf_done(&r.bytes);
@@ -581,7 +590,7 @@ run_job(lua_State *L, struct spec *s, struct actor *a, enum run_what what)
 	drive(s, a->st, m);
 	if (!s->broken)
 		push_ends(L, m);
-	free_run(m);
+	msg_free(&m->m);
 	return s->broken ? -1 : 1;
 }
 

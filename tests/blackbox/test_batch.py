@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Batches: jobs that one call of perform_batch gets together."""
 import json
+import os
 import time
 
-from daemon import wait_until
+from daemon import TOP, wait_until
 from lua import fetch_json
 
 
@@ -208,3 +209,18 @@ def test_a_script_may_begin_and_cease_to_batch(make):
     d.reload_ok()
     mine = [c.add("a", "x", GROUP="g") for _ in range(2)]
     assert json.loads(c.completed(mine[1])["result"]) == 2
+
+
+def test_the_example_gathers_what_a_guest_types(make):
+    with open(os.path.join(TOP, "scripts", "gather.lua"),
+              encoding="utf-8") as f:
+        d = make(scripts={"gather.lua": f.read().replace('"3s"', '"50ms"')})
+    c = d.client()
+    mine = c.madd("inbound", ['{"text":"Hello"}', '"?"', '{"text":"pool?"}'],
+                  GROUP="guest.9")
+    answer = c.fetch1("answers")
+    assert json.loads(answer["payload"]) == {"text": "Hello\npool?"}
+    assert answer["group"] == "guest.9"
+    c.done(answer)
+    assert c.failed(mine[1])["error"] == "expected {text}"
+    assert json.loads(c.completed(mine[2])["result"]) == {"pieces": 2}

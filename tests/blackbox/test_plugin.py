@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Plugins: what is loaded, what is refused, and why."""
+import http.client
 import os
 import shutil
 import subprocess
@@ -7,8 +8,9 @@ import textwrap
 
 import pytest
 
-from daemon import TOP, plugin_dir
+from daemon import TOP, plugin_dir, wait_until
 from exposition import parse, value
+from resp import Closed, RespError
 
 SOURCE = """
 #include <stdio.h>
@@ -167,6 +169,60 @@ return {
     job = c.call("JOB.WAIT", c.add("s", "x"), 30000)
     assert job["state"] == "completed", job
     assert '"global":42' in job["result"] and '"required":42' in job["result"]
+
+
+# What a door of a plugin has in common with the built-in one.
+
+def http_client(d):
+    h = http.client.HTTPConnection("127.0.0.1", d.http_port, timeout=60)
+    h.request("GET", "/version")
+    r = h.getresponse()
+    r.read()
+    assert r.status == 200
+    return h
+
+
+def test_connections_of_a_door_are_seen(make):
+    d = make(http=True)
+    c = d.client()
+    m = parse(c.call("BELLHOP", "METRICS"))
+    assert ("", (("door", "http"),)) not in m["bellhop_connections"].samples
+    h = http_client(d)
+    mine = "addr=127.0.0.1:%d " % h.sock.getsockname()[1]
+    assert mine in c.call("CLIENT", "LIST")
+    m = parse(c.call("BELLHOP", "METRICS"))
+    assert value(m, "bellhop_connections", door="http") == 1
+    h.close()
+    wait_until(lambda: mine not in c.call("CLIENT", "LIST"),
+               "the end of the connection")
+
+
+def test_doors_share_max_connections(make):
+    d = make({"max_connections": 2}, http=True)
+    c = d.client()
+    h = http_client(d)
+    with pytest.raises((Closed, RespError)):
+        d.client()
+    with pytest.raises((OSError, http.client.HTTPException)):
+        http_client(d)
+    h.close()
+    c.call("PING")
+    wait_until(lambda: "127.0.0.1" not in c.call("CLIENT", "LIST"),
+               "the end of the connection")
+    http_client(d).close()
+
+
+def test_a_killed_connection_has_no_rights(make):
+    d = make(http=True)
+    c = d.client()
+    h = http_client(d)
+    addr = "127.0.0.1:%d" % h.sock.getsockname()[1]
+    assert c.call("CLIENT", "KILL", "ADDR", addr) == 1
+    try:
+        h.request("GET", "/v1/queues")
+        assert h.getresponse().status == 401
+    except (OSError, http.client.HTTPException):
+        pass                    # it is closed: as well
 
 
 def test_the_example_of_the_readme(make):

@@ -199,6 +199,38 @@ end)
 """)
 
 
+STEPS = """
+return { queue = "steps", perform = function(job)
+    local a = job:step("fetch", function()
+      return http.get("https://api.example/a").json.n
+    end)
+    job:sleep("1h")
+    queue.add_many { { queue = "x", data = { a = a } },
+      { queue = "y", data = 2, delay = "1s" } }
+    return a
+  end }
+"""
+
+
+def test_steps_are_kept_from_run_to_run(check):
+    (check.dir / "steps.lua").write_text(STEPS)
+    passes(check, """
+spec("twice", function(t)
+  local s = t:script("steps.lua")
+  t:http("GET", "https://api.example/a", { json = { n = 7 } })
+  local r = s:perform { data = {} }
+  t:equal(r.state, "delayed") t:equal(r.delay, 3600.0)
+  t:equal(r.steps[1].name, "fetch") t:equal(r.steps[1].value, 7)
+  t:advance("1h")
+  r = s:perform { data = {}, steps = r.steps }
+  t:equal(r.state, "completed") t:equal(r.result, 7)
+  t:equal(#t:requests(), 1)
+  t:equal(t:jobs("x")[1].data, { a = 7 })
+  t:equal(t:jobs("y")[1].delay, 1000)
+end)
+""")
+
+
 def test_webhooks_are_verified(check):
     body = '{"kind":"order","who":"g1","n":3}'
     good = hmac.new(b"k", body.encode(), hashlib.sha256).hexdigest()

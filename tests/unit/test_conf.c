@@ -141,8 +141,8 @@ errors_name_place_option_value_and_wish(void **state)
 		{"\nmax_paylod = 5;", "t.conf:2: unknown option "
 		    "'max_paylod', did you mean 'max_payload'?"},
 		{"zzz = 1;", "t.conf:1: unknown option 'zzz'"},
-		{"listen = { http = [ ]; };", "t.conf:1: unknown option "
-		    "'listen.http', did you mean 'listen.resp'?"},
+		{"listen = { htp = [ ]; };", "t.conf:1: unknown option "
+		    "'listen.htp', did you mean 'listen.http'?"},
 		{"max_queues = \"many\";", "t.conf:1: option 'max_queues': "
 		    "got \"many\", expected an integer from 1 to 65000"},
 		{"max_queues = 0;", "t.conf:1: option 'max_queues': got 0, "
@@ -462,7 +462,11 @@ the_sample_is_valid(void **state)
 	struct buf out = BUF_INIT;
 
 	(void)state;
-	assert_int_equal(conf_needs_restart(c, def, &out), 0);
+	/* All as by default, and the HTTP door. */
+	assert_int_equal(conf_needs_restart(c, def, &out), 1);
+	assert_string_equal(buf_str(&out), "plugins\n");
+	assert_string_equal(c->plugins[0], "http");
+	assert_null(c->plugins[1]);
 	assert_int_equal(c->max_payload, def->max_payload);
 	buf_done(&out);
 	conf_free(&c);

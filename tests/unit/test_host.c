@@ -289,7 +289,11 @@ the_role_comes_from_the_address_or_a_token(void **state)
 	ask(h, stranger, &a, 0, "JOB.ADD mail.out x");
 	cmdfake_answer_all(&h->be);
 	assert_int_equal(a.status, BH_OK);
-	/* The next request of that connection shows none. */
+	/* The next ones of that connection show a bad one, or none. */
+	assert_int_equal(h->api->caller_token(stranger, "guess"), -1);
+	ask(h, stranger, &a, 0, "PING");
+	assert_int_equal(a.status, BH_E_NOAUTH);
+	assert_int_equal(h->api->caller_token(stranger, secret), 0);
 	assert_int_equal(h->api->caller_token(stranger, NULL), 0);
 	ask(h, stranger, &a, 0, "PING");
 	assert_int_equal(a.status, BH_E_NOAUTH);
