@@ -66,6 +66,15 @@ def test_queues_are_counted(c, q):
     assert value(m, "bellhop_queue_held", queue=q) == 0
 
 
+def test_schedules_are_shown(c, q):
+    c.call("SCHEDULE.SET", q, q, "{}", "CRON", "0 6 * * *")
+    m = metrics(c)
+    assert value(m, "bellhop_schedule_next_time_seconds", schedule=q) > 1e9
+    for outcome in ("ran", "late", "skipped"):
+        assert value(m, "bellhop_schedule_ticks", schedule=q,
+                     outcome=outcome) == 0
+
+
 def test_scripts_and_commits(c):
     before = metrics(c)
     job = c.call("JOB.WAIT", c.add("work", "good"), 30000)
