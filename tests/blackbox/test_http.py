@@ -542,3 +542,19 @@ def test_figures_in_the_format_of_prometheus(bh, w):
     assert b"# TYPE bellhop_http_responses_total counter" in \
         gzip.decompress(packed.body)
     assert w.get("/readyz").status == 200
+
+
+def test_a_schedule_is_set_shown_and_removed(w, q):
+    path = "/v1/schedules/" + q
+    assert w.put(path, {"queue": q, "payload": {"kind": "night"},
+                        "cron": "0 6 * * *", "tz": "Europe/Lisbon",
+                        "priority": 2}).status == 204
+    row = w.get(path).json
+    assert (row["name"], row["queue"], row["payload"], row["cron"]) == \
+        (q, q, {"kind": "night"}, "0 6 * * *")
+    assert row in w.get("/v1/schedules").json
+    r = w.put(path, {"queue": q, "every": "5"})
+    assert r.code == "BADARG" and "every" in r.detail
+    assert w.put(path, {"every": "5s"}).code == "BADARG"
+    assert w.delete(path).status == 204
+    assert w.get(path).code == "NOTFOUND"
