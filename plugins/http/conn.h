@@ -43,6 +43,7 @@ struct web_conn {
 	bool late;			/* its request came after the drain */
 	bool orphan;			/* its request was detached */
 	bool pipelines;			/* sends before it is answered */
+	bool young;			/* at the drain: nothing had come yet */
 	uint64_t early;			/* bytes received before the drain */
 	unsigned pump;			/* the one that ended a request */
 	double due;			/* loop time; 0: none */

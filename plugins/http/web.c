@@ -25,6 +25,9 @@
 /* How long pipelined requests are taken as received before the drain on
  * sockets that do not count their bytes. */
 #define PIPELINE_GRACE_S 1.0
+/* A client that had just been accepted when the drain began has so long to
+ * send its request: it could not know. */
+#define YOUNG_S 0.25
 
 struct web_conn *
 web_conn_of(struct MHD_Connection *mhd)
@@ -93,7 +96,8 @@ pump(struct web *w)
 	if (MHD_get_timeout(w->mhd, &ms) == MHD_YES && ms == 0)
 		w->kick = true;
 	if (w->draining_at > 0) {
-		settle_phase(w, PHASE_NEW);
+		if (!ev_is_active(&w->young))
+			settle_phase(w, PHASE_NEW);
 		settle_phase(w, PHASE_REST);
 	}
 }
@@ -104,6 +108,14 @@ on_readable(struct ev_loop *loop, ev_io *io, int events)
 	(void)loop;
 	(void)events;
 	pump(io->data);
+}
+
+static void
+on_grown(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	(void)loop;
+	(void)events;
+	pump(timer->data);
 }
 
 bool
@@ -289,12 +301,14 @@ received(const struct web_conn *c)
 /* Requests that were pipelined before the drain began were received by then:
  * nothing is read of the connection that came later. */
 static bool
-is_too_late(const struct web_conn *c)
+is_too_late(struct web_conn *c)
 {
 	double since = c->web->draining_at;
 	uint64_t now = since > 0 ? received(c) : 0;
+	bool young = c->young;
 
-	if (since == 0)
+	c->young = false;
+	if (since == 0 || young)
 		return false;
 	if (now > 0)
 		return now - (uint64_t)unread(c) > c->early;
@@ -718,6 +732,11 @@ web_drain(struct web *w)
 	/* What the kernel holds was received before. */
 	pump(w);
 	w->draining_at = ev_now(w->loop);
+	TAILQ_FOREACH(c, &w->conns.phase[PHASE_NEW], entry)
+		c->young = true;
+	ev_timer_init(&w->young, on_grown, YOUNG_S, 0);
+	w->young.data = w;
+	ev_timer_start(w->loop, &w->young);
 	w->kick = true;
 }
 
@@ -759,6 +778,7 @@ web_free(struct web **wp)
 		return;
 	*wp = NULL;
 	ev_io_stop(w->loop, &w->io);
+	ev_timer_stop(w->loop, &w->young);
 	MHD_stop_daemon(w->mhd);
 	conn_set_done(&w->conns);
 	free(w);

@@ -29,6 +29,7 @@ struct web {
 	unsigned pumps;
 	unsigned requests;		/* so many were complete */
 	double draining_at;		/* 0: not */
+	ev_timer young;			/* the end of their time */
 };
 
 /* Ends a connection from our side; MHD sees that and cleans up. */

@@ -39,6 +39,8 @@ begin(struct daemon *d, int64_t mono_ms)
 bool
 shutdown_step(struct daemon *d, int64_t mono_ms, int64_t *next)
 {
+	int64_t at;
+
 	if (!d->stopping) {
 		begin(d, mono_ms);
 		*next = mono_ms;
@@ -60,7 +62,10 @@ shutdown_step(struct daemon *d, int64_t mono_ms, int64_t *next)
 		host_close_doors(d->host);
 		return true;
 	}
-	if (d->grace_until < *next)
-		*next = d->grace_until;
+	at = front_next(d->front);
+	if (d->grace_until < at)
+		at = d->grace_until;
+	if (at < *next)
+		*next = at;
 	return false;
 }

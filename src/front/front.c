@@ -14,6 +14,9 @@
 #include "front/bind.h"
 #include "front/resp.h"
 
+/* How long a drain waits for the first command of a client that had just been
+ * accepted. */
+#define YOUNG_MS 250
 #define REFUSAL "-ERR max number of clients reached\r\n"
 
 struct front {
@@ -209,6 +212,13 @@ front_flush(struct front *f)
 	return ran || door->nready > 0;
 }
 
+static void
+settle_all(struct front *f)
+{
+	for (size_t i = f->door.nclients; i-- > 0;)
+		client_settle(f->door.clients[i]);
+}
+
 void
 front_drain(struct front *f)
 {
@@ -217,8 +227,22 @@ front_drain(struct front *f)
 	for (size_t i = f->door.nclients; i-- > 0;)
 		client_drain(f->door.clients[i]);
 	f->door.draining = true;
-	for (size_t i = f->door.nclients; i-- > 0;)
-		client_settle(f->door.clients[i]);
+	f->door.young_until = clock_now().mono_ms + YOUNG_MS;
+	settle_all(f);
+}
+
+int64_t
+front_next(struct front *f)
+{
+	int64_t until = f->door.young_until;
+
+	if (!f->door.draining || until == INT64_MAX)
+		return INT64_MAX;
+	if (clock_now().mono_ms < until)
+		return until;
+	f->door.young_until = INT64_MAX;
+	settle_all(f);
+	return 0;
 }
 
 bool

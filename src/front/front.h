@@ -32,6 +32,8 @@ bool front_flush(struct front *f);
  * what has been received is answered, waiting calls get BUSY, and each
  * connection is closed as soon as it has its answers. */
 void front_drain(struct front *f);
+/* During a drain: the mono ms when it wants to be called again. */
+int64_t front_next(struct front *f);
 /* True when every connection is closed. */
 bool front_idle(const struct front *f);
 /* Closes every connection now: the second SIGTERM, the end of the grace. */

@@ -40,6 +40,7 @@ struct client {
 	bool eof;
 	struct feed *feed;		/* BELLHOP EVENTS, or NULL */
 	bool ending;			/* no further command: QUIT, garbage */
+	bool young;			/* nothing has come yet */
 	TAILQ_ENTRY(client) ready_entry;
 	TAILQ_ENTRY(client) gone_entry;
 };
@@ -86,12 +87,19 @@ may_run(const struct client *c)
 	    buf_size(conn_out(c->conn)) < pause;
 }
 
+static bool
+is_young(const struct client *c)
+{
+	return c->young && c->door->young_until != INT64_MAX;
+}
+
 void
 client_settle(struct client *c)
 {
 	if (!c->conn || c->line.n > 0)
 		return;
-	if (c->ending || ((c->eof || c->door->draining) && !c->stalled))
+	if (c->ending || ((c->eof || (c->door->draining && !is_young(c))) &&
+	    !c->stalled))
 		conn_finish(c->conn);
 }
 
@@ -139,8 +147,9 @@ run(struct client *c, size_t used)
 	s->call.who = &c->session;
 	s->call.done = call_done;
 	s->call.user = c;
-	s->call.late = c->door->draining && c->early == 0;
+	s->call.late = c->door->draining && c->early == 0 && !c->young;
 	c->early -= used < c->early ? used : c->early;
+	c->young = false;
 	c->running = s;
 	cmd_run(&s->call);
 	if (c->running && s->call.waits) {
@@ -291,6 +300,7 @@ client_new(struct resp_door *door, int fd, const struct peer *peer)
 	struct client *c = xcalloc(1, sizeof(*c));
 
 	c->door = door;
+	c->young = true;
 	session_init(&c->session, ++door->env->last_session, "resp",
 	    peer->name, session_role_of(door->env->conf, peer->is_unix,
 	    peer->loopback));

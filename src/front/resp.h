@@ -32,6 +32,7 @@ struct resp_door {
 	size_t nready;
 	struct client_list gone;	/* closed, their calls still run */
 	bool draining;
+	int64_t young_until;		/* mono; INT64_MAX: is over */
 };
 
 void client_new(struct resp_door *door, int fd, const struct peer *peer);
@@ -47,7 +48,9 @@ void client_drop(struct client *c, const char *reason);
 /* The shutdown begins: takes what the kernel still holds; calls that wait are
  * cancelled. */
 void client_drain(struct client *c);
-/* Closes the connection when it has nothing to wait for any more. */
+/* Closes the connection when it has nothing to wait for any more. In a drain, a
+ * client that had just been accepted may send its first command until
+ * young_until: it could not know. */
 void client_settle(struct client *c);
 /* Shows news of the jobs of queues that match from now on, a line each; NULL:
  * no more. */

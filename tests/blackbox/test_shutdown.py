@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """SIGTERM drains, a second one ends at once, SHUTDOWN is the same."""
 import signal
+import socket
 import time
+import urllib.request
 
 import pytest
 
@@ -186,3 +188,25 @@ def test_outside_work_survives_a_clean_stop(make):
     c = d.client()
     assert c.state(id) == "active"
     assert c.done(job, "r") == "OK"
+
+
+def test_who_has_just_come_is_answered(make):
+    """A client whose connection was accepted right before the SIGTERM, and who
+    has not sent anything yet, could not know: it is served."""
+    d = make(http=True)
+    with socket.create_connection(("127.0.0.1", d.port)) as resp, \
+            socket.create_connection(("127.0.0.1", d.http_port)) as http:
+        # Both are accepted once a later one has been answered.
+        d.client().call("PING")
+        with urllib.request.urlopen(
+                "http://127.0.0.1:%d/healthz" % d.http_port):
+            pass
+        d.signal(signal.SIGTERM)
+        resp.sendall(b"JOB.ADD q x\r\n")
+        http.sendall(b"POST /v1/queues/q/jobs HTTP/1.1\r\nHost: localhost\r\n"
+                     b"Content-Length: 1\r\n\r\ny")
+        assert resp.makefile("rb").readline().startswith(b"$")
+        assert http.makefile("rb").readline().startswith(b"HTTP/1.1 202 ")
+    assert d.wait_exit() == 0
+    d.start()
+    assert d.client().stats("q")["waiting"] == 2
