@@ -14,6 +14,8 @@ import subprocess
 import sys
 import time
 
+import web
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 HANDLER = """return { queue = "bench", concurrency = %d,
   perform = function(job) end }
@@ -85,20 +87,37 @@ class Server:
 
 
 class Bellhop(Server):
-    def __init__(self, opt, handler=True):
+    def __init__(self, opt, handler=True, http=False, scripts=None,
+                 secrets=None):
         super().__init__(opt, "bellhop")
         self.conf = os.path.join(self.dir, "bellhop.conf")
-        for sub in ("state", "scripts"):
+        for sub in ("state", "scripts", "secrets"):
             os.mkdir(os.path.join(self.dir, sub))
-        if handler:
-            with open(os.path.join(self.dir, "scripts", "bench.lua"), "w",
-                      encoding="ascii") as f:
-                f.write(HANDLER % opt.concurrency)
+        if scripts is None:
+            scripts = {"bench.lua": HANDLER % opt.concurrency} if handler \
+                else {}
+        self.write("scripts", scripts)
+        self.write("secrets", secrets or {})
+        door = ""
+        if http:
+            port = free_port()
+            self.url = "http://127.0.0.1:%d" % port
+            door = ' http = [ "127.0.0.1:%d" ];' % port
         with open(self.conf, "w", encoding="ascii") as f:
             f.write('state_dir = "%s/state";\nscripts_dir = "%s/scripts";\n'
-                    'listen = { resp = [ "%s" ]; };\n'
+                    'secrets_dir = "%s/secrets";\n'
+                    'listen = { resp = [ "%s" ];%s };\n'
+                    'plugin_dir = "%s/plugins/.libs";\nplugins = [ %s ];\n'
+                    'max_connections = 2000;\n'
                     'durability = "commit";\n'
-                    % (self.dir, self.dir, self.addr))
+                    % (self.dir, self.dir, self.dir, self.addr, door,
+                       opt.build, '"http"' if http else ""))
+
+    def write(self, sub, files):
+        for name, text in files.items():
+            with open(os.path.join(self.dir, sub, name), "w",
+                      encoding="ascii") as f:
+                f.write(text)
 
     def command(self):
         return [os.path.join(self.opt.build, "bellhopd"), "--config",
@@ -110,9 +129,27 @@ class Bellhop(Server):
             reply = s.recv(65536)
         if reply.startswith(b"-"):
             sys.exit("bench: %s: %s" % (line, reply.decode()))
+        return reply.decode()
+
+    def figure(self, queue, name):
+        """One number of QUEUE.STATS."""
+        words = self.call("QUEUE.STATS " + queue).split("\r\n")
+        return int(words[words.index(name) + 1][1:])
 
     def load(self, mode, *args):
         return load(self.opt, self.addr, mode, *args)
+
+
+class Answer(Server):
+    def __init__(self, opt):
+        super().__init__(opt, "answer")
+
+    def command(self):
+        return [os.path.join(self.opt.build, "tests", "bench", "answer"),
+                str(self.port)]
+
+    def ready(self):
+        return answers(self.port, b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1")
 
 
 class Redis(Server):
@@ -337,8 +374,15 @@ def idle(opt):
         flush=True)
 
 
+def web_part(opt):
+    servers = sys.modules[__name__]
+    os.makedirs(opt.data, exist_ok=True)
+    web.rates(opt, servers, spread, thousands)
+    web.idle(opt, servers, proc_status, switches)
+
+
 PARTS = {"throughput": throughput, "latency": latency, "memory": memory,
-         "idle": idle}
+         "idle": idle, "web": web_part}
 
 
 def machine():
@@ -373,6 +417,9 @@ def main():
     opt.latency = 1000 // scale
     opt.memory = 1000000 // scale
     opt.idle = 10
+    opt.web_idle = 1000
+    opt.web_seconds = 5 if scale == 1 else 1
+    opt.calls = 50000 // scale
     opt.settle = 5
     opt.build = os.path.abspath(opt.build)
     # Beside the build, because /tmp may be memory, where fsync is free.
