@@ -21,7 +21,10 @@ store_path(const struct suite_env *t, char *out, size_t size)
 static void *
 store_open(struct suite_env *t)
 {
+	static char cache[] = "cache:";
+	static char *const prefixes[] = {cache, NULL};
 	struct embedded_config c = {
+		.keys.volatile_prefixes = prefixes,
 		.qopts = t->qopts,
 		.payload_cache = PAYLOAD_CACHE,
 		.max_disk = INT64_C(1) << 30,

@@ -200,10 +200,23 @@ told_job(void *arg, const struct bh_job_event *ev)
 	TAILQ_INSERT_TAIL(&t->heard, h, link);
 }
 
+static int64_t
+told_message(void *arg, struct bh_bytes topic, struct bh_bytes text)
+{
+	struct suite_env *t = arg;
+	struct message *m = arena_alloc(&t->arena, sizeof(*m));
+
+	m->topic = arena_bytes(&t->arena, topic);
+	m->text = arena_bytes(&t->arena, text);
+	TAILQ_INSERT_TAIL(&t->messages, m, link);
+	return t->receivers;
+}
+
 static const struct bh_events suite_events = {
 	.cancelled = told_cancelled,
 	.callback = told_callback,
 	.job = told_job,
+	.message = told_message,
 };
 
 struct told *
@@ -229,6 +242,18 @@ heard_next(struct suite_env *t)
 		return NULL;
 	TAILQ_REMOVE(&t->heard, h, link);
 	return &h->ev;
+}
+
+const struct message *
+message_next(struct suite_env *t)
+{
+	struct message *m;
+
+	suite_settle(t);
+	m = TAILQ_FIRST(&t->messages);
+	if (m)
+		TAILQ_REMOVE(&t->messages, m, link);
+	return m;
 }
 
 /* --- a test's life --- */
@@ -304,6 +329,7 @@ env_setup(void **state)
 	TAILQ_INIT(&t->calls);
 	TAILQ_INIT(&t->told);
 	TAILQ_INIT(&t->heard);
+	TAILQ_INIT(&t->messages);
 	t->qopts = qopts_new();
 	t->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	CHECK(t->wake_fd >= 0);
@@ -386,7 +412,7 @@ static const struct suite_case *const suite_themes[] = {
 	suite_event_cases, suite_batch_cases,
 	suite_reopen_cases, suite_recover_cases, suite_storm_cases,
 	suite_schedule_cases, suite_misfire_cases,
-	suite_step_cases, suite_chain_cases,
+	suite_step_cases, suite_chain_cases, suite_key_cases,
 };
 
 static bool
@@ -394,6 +420,8 @@ theme_applies(const struct suite_case *theme)
 {
 	if (theme == suite_schedule_cases || theme == suite_misfire_cases)
 		return suite_backend->ops->schedule_put;
+	if (theme == suite_key_cases)
+		return suite_backend->ops->key_command;
 	return true;
 }
 

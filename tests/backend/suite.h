@@ -34,6 +34,8 @@
 #define SUITE_MONTH_MS (31 * INT64_C(86400000))
 /* Room for backends that sweep by a timer of their own. */
 #define SUITE_SWEEP_MS 120000
+/* Windows of one limiter. */
+#define SUITE_WINDOWS 4
 
 struct suite_env;
 
@@ -82,6 +84,9 @@ struct call {
 		struct bh_schedule_put schedule_put;
 		struct bh_schedule_list schedule_list;
 		struct bh_schedule_remove schedule_remove;
+		struct bh_key_command key;
+		struct bh_throttle throttle;
+		struct bh_publish publish;
 	} *u;				/* poisoned by the answer */
 
 	/* The answer. */
@@ -104,6 +109,9 @@ struct call {
 	int64_t next_at;
 	struct bh_schedule *schedules;
 	size_t nschedules;
+	struct bh_value value;		/* key */
+	bool allowed;
+	struct bh_window windows[SUITE_WINDOWS];
 };
 
 /* What the backend told through struct bh_events. */
@@ -121,6 +129,13 @@ struct heard {
 	struct bh_job_event ev;
 };
 
+/* A message of a topic. */
+struct message {
+	TAILQ_ENTRY(message) link;
+	struct bh_bytes topic, text;
+};
+
+TAILQ_HEAD(suite_messages, message);
 TAILQ_HEAD(suite_heard, heard);
 TAILQ_HEAD(suite_calls, call);
 TAILQ_HEAD(suite_told, told);
@@ -141,6 +156,8 @@ struct suite_env {
 	struct suite_calls calls;
 	struct suite_told told;
 	struct suite_heard heard;
+	struct suite_messages messages;
+	int64_t receivers;		/* that each message is said to have */
 	struct arena arena;
 	void *scratch;			/* the case's own */
 	char fault[400];		/* a promise broken in a callback */
@@ -185,6 +202,8 @@ extern const struct suite_case suite_schedule_cases[];
 extern const struct suite_case suite_misfire_cases[];
 extern const struct suite_case suite_step_cases[];
 extern const struct suite_case suite_chain_cases[];
+/* Only for backends that have keys. */
+extern const struct suite_case suite_key_cases[];
 
 /* Runs everything that the backend can; argv[1] is a pattern of case names.
  * The number of failures. */
@@ -306,6 +325,13 @@ struct call *ask_schedule_list(struct suite_env *t, const char *name);
 struct call *ask_schedule_remove(struct suite_env *t, const char *name,
     const char *owner);
 
+/* The words of a command, with one blank between them. */
+struct call *ask_command(struct suite_env *t, const char *words);
+struct call *ask_throttle(struct suite_env *t, const char *key,
+    int64_t quantity, const struct bh_window *windows, size_t n);
+struct call *ask_publish(struct suite_env *t, const char *topic,
+    const char *message);
+
 /* --- one verb, answered --- */
 
 /* A schedule of queue "q" by cron, or (NULL) every ms. */
@@ -387,5 +413,7 @@ void expect_same_job(const struct bh_job *a, const struct bh_job *b);
 struct told *told_next(struct suite_env *t);
 /* The same of the news of jobs. */
 const struct bh_job_event *heard_next(struct suite_env *t);
+/* And of the messages. */
+const struct message *message_next(struct suite_env *t);
 
 #endif

@@ -9,13 +9,15 @@
 enum call_kind {
 	CALL_PUT, CALL_RESERVE, CALL_FINISH, CALL_EXTEND, CALL_GET, CALL_LIST,
 	CALL_ALTER, CALL_STATS, CALL_QUEUE, CALL_SCHEDULE_PUT,
-	CALL_SCHEDULE_LIST, CALL_SCHEDULE_REMOVE, CALL_KINDS
+	CALL_SCHEDULE_LIST, CALL_SCHEDULE_REMOVE, CALL_KEY, CALL_THROTTLE,
+	CALL_PUBLISH, CALL_KINDS
 };
 
 static const char *const call_verbs[CALL_KINDS] = {
 	"job_put", "job_reserve", "job_finish", "job_extend", "job_get",
 	"job_list", "job_alter", "queue_stats", "queue_alter",
 	"schedule_put", "schedule_list", "schedule_remove",
+	"key_command", "throttle", "publish",
 };
 
 /* --- what an answer holds --- */
@@ -152,10 +154,47 @@ copy_schedules(struct call *c)
 	}
 }
 
+static struct bh_value
+copy_value(struct arena *a, const struct bh_value *v)
+{
+	size_t n = v->type == BH_ARRAY ? v->n : v->type == BH_MAP ?
+	    2 * v->n : 0;
+	struct bh_value *items = arena_alloc(a, n * sizeof(*items) + 1);
+	struct bh_value copy = *v;
+
+	for (size_t i = 0; i < n; i++)
+		items[i] = copy_value(a, &v->items[i]);
+	copy.items = items;
+	if (v->type == BH_STATUS || v->type == BH_ERROR ||
+	    v->type == BH_STRING)
+		copy.s = arena_bytes(a, v->s);
+	return copy;
+}
+
+static void
+copy_key(struct call *c)
+{
+	c->value = copy_value(&c->t->arena, c->u->key.value);
+}
+
+static void
+copy_throttle(struct call *c)
+{
+	c->allowed = c->u->throttle.allowed;
+	for (size_t i = 0; i < c->u->throttle.nwindows; i++)
+		c->windows[i] = c->u->throttle.windows[i];
+}
+
+static void
+copy_publish(struct call *c)
+{
+	c->count = c->u->publish.receivers;
+}
+
 static void (*const call_copies[CALL_KINDS])(struct call *) = {
 	copy_put, copy_reserve, copy_finish, copy_nothing, copy_get,
 	copy_list, copy_nothing, copy_stats, copy_queue, copy_next,
-	copy_schedules, copy_nothing,
+	copy_schedules, copy_nothing, copy_key, copy_throttle, copy_publish,
 };
 
 /* --- the life of a call --- */
@@ -511,5 +550,53 @@ ask_schedule_remove(struct suite_env *t, const char *name, const char *owner)
 	c->u->schedule_remove.name = input(c, name);
 	c->u->schedule_remove.owner = input_or_empty(c, owner);
 	t->ops->schedule_remove(t->be, &c->u->schedule_remove);
+	return call_issued(c);
+}
+
+struct call *
+ask_command(struct suite_env *t, const char *words)
+{
+	struct call *c = call_new(t, CALL_KEY);
+	size_t max = strlen(words) / 2 + 1, n = 0;
+	struct bh_bytes *argv = arena_alloc(&c->inputs, max * sizeof(*argv));
+
+	while (*words) {
+		size_t len = strcspn(words, " ");
+
+		argv[n++] = arena_bytes(&c->inputs,
+		    (struct bh_bytes){words, len});
+		words += len + (words[len] == ' ');
+	}
+	c->u->key.argv = argv;
+	c->u->key.argc = n;
+	t->ops->key_command(t->be, &c->u->key);
+	return call_issued(c);
+}
+
+struct call *
+ask_throttle(struct suite_env *t, const char *key, int64_t quantity,
+    const struct bh_window *windows, size_t n)
+{
+	struct call *c = call_new(t, CALL_THROTTLE);
+	struct bh_throttle *r = &c->u->throttle;
+
+	assert_true(n <= SUITE_WINDOWS);
+	r->key = input(c, key);
+	r->quantity = quantity;
+	r->windows = arena_alloc(&c->inputs, n * sizeof(*windows) + 1);
+	memcpy(r->windows, windows, n * sizeof(*windows));
+	r->nwindows = n;
+	t->ops->throttle(t->be, r);
+	return call_issued(c);
+}
+
+struct call *
+ask_publish(struct suite_env *t, const char *topic, const char *message)
+{
+	struct call *c = call_new(t, CALL_PUBLISH);
+
+	c->u->publish.topic = input(c, topic);
+	c->u->publish.message = input(c, message);
+	t->ops->publish(t->be, &c->u->publish);
 	return call_issued(c);
 }
