@@ -20,6 +20,9 @@
 /* What malloc and the places in by_name and all add for each block or key. */
 enum { BLOCK_BYTES = 16, PLACE_BYTES = 24 };
 
+/* So many bytes of a value cost about as much to free as one more key. */
+enum { FREE_BYTES = 16384 };
+
 static uint64_t
 key_hash(const void *item)
 {
@@ -199,15 +202,18 @@ key_peek(struct kcall *c, struct bh_bytes name)
 {
 	struct keys *ks = c->ks;
 	struct key *k = map_get(&ks->by_name, name_hash(ks, name), &name);
+	uint64_t lsn;
 
 	if (k && has_expired(ks, k)) {
 		key_remove(ks, k);
 		ks->expired++;
 		k = NULL;
 	}
-	/* That a key is not there is shown by its absence. */
-	if ((k ? k->lsn : ks->gone_lsn) > c->lsn)
-		c->lsn = k ? k->lsn : ks->gone_lsn;
+	/* That a key is not there is shown by its absence; one that is kept
+	 * nowhere has nothing to wait for. */
+	lsn = k ? k->lsn : key_is_volatile(ks, name) ? 0 : ks->gone_lsn;
+	if (lsn > c->lsn)
+		c->lsn = lsn;
 	if (k && k->dirty)
 		c->dirty = true;
 	return k;
@@ -348,8 +354,9 @@ void
 keys_evict(struct keys *ks)
 {
 	struct key *k;
+	int left = ks->walk ? 0 : SLICE_KEYS;
 
-	while (ks->cache_bytes > ks->limits.cache_bytes &&
+	while (left-- > 0 && ks->cache_bytes > ks->limits.cache_bytes &&
 	    (k = TAILQ_LAST(&ks->lru, key_list))) {
 		key_remove(ks, k);
 		ks->evicted++;
@@ -451,10 +458,14 @@ void
 keys_bury(struct keys *ks)
 {
 	struct grave *g = ks->graves;
+	int left = SLICE_KEYS;
 
-	for (int left = SLICE_KEYS; g && left > 0; left--) {
+	while (g && left-- > 0) {
 		if (g->n > 0) {
-			key_free(g->keys[--g->n]);
+			struct key *k = g->keys[--g->n];
+
+			left -= (int)(k->str->cap / FREE_BYTES);
+			key_free(k);
 			continue;
 		}
 		ks->graves = g->next;

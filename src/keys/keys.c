@@ -280,7 +280,8 @@ run(struct keys *ks, struct bh_key_command *r)
 		    r->argv[0].data);
 	else if (!(c.cmd->flags & KC_GROW) || may_grow(&c))
 		c.cmd->fn(&c);
-	keys_evict(ks);
+	if (!c.step)
+		keys_evict(ks);
 	if (c.step && c.step(&c))
 		ks->walk = xmemdup(&c, sizeof(c));
 	else
@@ -333,6 +334,7 @@ keys_settle(struct keys *ks)
 	struct bh_req *req;
 
 	walk_on(ks);
+	keys_evict(ks);
 	keys_bury(ks);
 	keys_write_down(ks);
 	while ((req = list_take(&ks->fresh))) {
@@ -371,7 +373,9 @@ keys_next(const struct keys *ks)
 	const struct heap_item *t = heap_top(&ks->ttl);
 	int64_t left, at;
 
-	if (ks->walk || ks->pending.head || ks->fresh.head || ks->graves)
+	if (ks->walk || ks->pending.head || ks->fresh.head || ks->graves ||
+	    (ks->cache_bytes > ks->limits.cache_bytes &&
+	    !TAILQ_EMPTY(&ks->lru)))
 		return ks->mono_ms;
 	if (!t)
 		return INT64_MAX;

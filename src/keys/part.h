@@ -189,6 +189,8 @@ void key_delete(struct kcall *c, struct key *k);
 void keys_flush(struct kcall *c);
 
 bool key_is_volatile(const struct keys *ks, struct bh_bytes name);
+/* Up to SLICE_KEYS of those that the cache has no room for; none during a
+ * walk, which knows its place by their number. */
 void keys_evict(struct keys *ks);
 /* Up to SLICE_KEYS that have expired. */
 void keys_expire(struct keys *ks);

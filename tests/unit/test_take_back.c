@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Chains of adds on a disk that fails: all of one is taken back, or none. */
+/*
+ * A disk that fails. Chains of adds: all of one is taken back, or none. Keys:
+ * what is not durable waits for the disk, what needs no disk goes on.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -49,8 +52,10 @@ wake(void *arg)
 static void
 open_store(struct fix *f)
 {
+	static char cache[] = "cache:";
+	static char *const prefixes[] = {cache, NULL};
 	struct embedded_config c = {.dir = f->dir, .qopts = f->qopts,
-	    .payload_cache = 1 << 20, .max_disk = 1 << 30,
+	    .keys.volatile_prefixes = prefixes, .payload_cache = 1 << 20, .max_disk = 1 << 30,
 	    .max_queues = 100, .wake = wake, .wake_arg = f, .vfs = "fault"};
 	struct err e = ERR_INIT;
 
@@ -305,6 +310,158 @@ test_a_chain_that_changed_a_living_job_waits(void **state)
 	assert_string_equal(payload_of(f, living), "new");
 }
 
+/* --- keys --- */
+
+struct ask {
+	struct bh_key_command key;	/* first */
+	struct bh_bytes argv[4];
+	bool answered;
+	enum bh_value_type type;
+	int64_t i;
+	size_t n;
+	char text[16];
+};
+
+static void
+ask_done(struct bh_req *req)
+{
+	struct ask *a = (struct ask *)req;
+
+	a->answered = true;
+	if (req->status != BH_OK)
+		return;
+	a->type = a->key.value->type;
+	a->i = a->key.value->i;
+	a->n = a->key.value->n;
+	if (a->type == BH_STRING)
+		snprintf(a->text, sizeof(a->text), "%.*s",
+		    (int)a->key.value->s.len, a->key.value->s.data);
+}
+
+static void
+ask(struct fix *f, struct ask *a, const char *word, const char *name,
+    const char *value)
+{
+	const char *words[] = {word, name, value, NULL};
+
+	*a = (struct ask){.key = {.req.done = ask_done, .argv = a->argv}};
+	for (; words[a->key.argc]; a->key.argc++)
+		a->argv[a->key.argc] = (struct bh_bytes){words[a->key.argc],
+		    strlen(words[a->key.argc])};
+	embedded_ops.turn_begin(f->be, f->wall, f->mono);
+	embedded_ops.key_command(f->be, &a->key);
+	embedded_ops.turn_end(f->be);
+}
+
+static const char *
+value_of(struct fix *f, const char *name)
+{
+	static struct ask a;
+
+	ask(f, &a, "GET", name, NULL);
+	turn_until(f, &a.answered);
+	return a.text;
+}
+
+static void
+until_refused(struct fix *f)
+{
+	struct bh_health h;
+
+	embedded_ops.health(f->be, &h);
+	for (int i = 0; h.accepting && i < 2000; i++) {
+		turn(f);
+		poll(NULL, 0, 5);
+		embedded_ops.health(f->be, &h);
+	}
+	assert_false(h.accepting);
+}
+
+static void
+test_keys_wait_for_the_disk(void **state)
+{
+	struct fix *f = *state;
+	struct ask set, del, get, late;
+
+	ask(f, &set, "SET", "a", "old");
+	turn_until(f, &set.answered);
+	ask(f, &set, "SET", "b", "old");
+	turn_until(f, &set.answered);
+	faultvfs_fail_all(SQLITE_IOERR);
+	ask(f, &set, "SET", "a", "new");
+	ask(f, &del, "DEL", "b", NULL);
+	ask(f, &get, "GET", "a", NULL);
+	until_refused(f);
+	ask(f, &late, "SET", "c", "x");
+	turn_until(f, &late.answered);
+	assert_int_equal(late.key.req.status, BH_E_IO);
+	assert_false(set.answered || del.answered || get.answered);
+	heal(f);
+	assert_true(set.answered && del.answered && get.answered);
+	assert_int_equal(set.key.req.status, BH_OK);
+	assert_int_equal(del.i, 1);
+	assert_string_equal(get.text, "new");
+	reopen(f);
+	assert_string_equal(value_of(f, "a"), "new");
+	assert_string_equal(value_of(f, "b"), "");
+	assert_string_equal(value_of(f, "c"), "");
+}
+
+/* Whatever is on its way to the disk, a cache waits for nothing. */
+static void
+test_a_cache_needs_no_disk(void **state)
+{
+	struct fix *f = *state;
+	struct ask set, del, a;
+
+	ask(f, &set, "SET", "a", "x");
+	turn_until(f, &set.answered);
+	faultvfs_fail_all(SQLITE_IOERR);
+	ask(f, &del, "DEL", "a", NULL);
+	until_refused(f);
+	ask(f, &a, "SET", "cache:k", "hot");
+	assert_true(a.answered);
+	ask(f, &a, "GET", "cache:k", NULL);
+	assert_true(a.answered);
+	assert_string_equal(a.text, "hot");
+	ask(f, &a, "GET", "cache:none", NULL);
+	assert_true(a.answered);
+	assert_int_equal(a.type, BH_NULL);
+	assert_false(del.answered);
+	heal(f);
+	assert_true(del.answered);
+}
+
+/* A reload takes keys away while KEYS walks over them. */
+static void
+test_a_walk_survives_a_smaller_cache(void **state)
+{
+	enum { KEYS = 9000 };
+	struct fix *f = *state;
+	struct keys_limits small = {.cache_bytes = 1};
+	struct ask *all = xcalloc(KEYS, sizeof(*all)), walk;
+	char (*names)[16] = xcalloc(KEYS, sizeof(*names));
+
+	for (int i = 0; i < KEYS; i++) {
+		snprintf(names[i], sizeof(*names), "cache:%d", i);
+		ask(f, &all[i], "SET", names[i], "x");
+		assert_true(all[i].answered);
+	}
+	ask(f, &walk, "KEYS", "*", NULL);
+	assert_false(walk.answered);
+	embedded_set_keys(f->be, &small, 0);
+	turn_until(f, &walk.answered);
+	assert_int_equal(walk.key.req.status, BH_OK);
+	assert_int_equal(walk.n, KEYS);
+	while (embedded_ops.turn_end(f->be) <= f->mono)
+		embedded_ops.turn_begin(f->be, f->wall, f->mono);
+	ask(f, &walk, "DBSIZE", NULL, NULL);
+	turn_until(f, &walk.answered);
+	assert_int_equal(walk.i, 0);
+	free(names);
+	free(all);
+}
+
 #define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int
@@ -314,6 +471,9 @@ main(void)
 	    T(test_new_jobs_are_taken_back_together),
 	    T(test_a_duplicate_that_changed_nothing_stays),
 	    T(test_a_chain_that_changed_a_living_job_waits),
+	    T(test_keys_wait_for_the_disk),
+	    T(test_a_cache_needs_no_disk),
+	    T(test_a_walk_survives_a_smaller_cache),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
