@@ -9,6 +9,7 @@
 #include "base/die.h"
 #include "base/xalloc.h"
 #include "cmd/alert_impl.h"
+#include "cmd/session.h"
 
 #define CALM_MS 60000			/* between two beginnings of one */
 #define ALERTS_MAX 1000
@@ -49,6 +50,7 @@ alert_free(struct alerts *a, struct alert *al)
 	TAILQ_REMOVE(&a->all, al, entry);
 	a->nall--;
 	free(al->subject);
+	free(al->queue);
 	free(al);
 }
 
@@ -223,7 +225,18 @@ round_begin(struct alerts *a)
 	a->env->ops->queue_stats(a->env->be, &a->stats);
 }
 
-/* Whether anything was committed since the last round. */
+/* A store that fails does not answer what a round asks: this alert begins
+ * without it. */
+static void
+look_at_store(struct alerts *a)
+{
+	struct bh_health h = {0};
+
+	a->env->ops->health(a->env->be, &h);
+	judge_store(a, &h);
+}
+
+/* Whether anything was committed since the last round, or cannot be. */
 static bool
 something_happened(struct alerts *a)
 {
@@ -231,7 +244,7 @@ something_happened(struct alerts *a)
 
 	if (!a->active) {
 		a->env->ops->health(a->env->be, &h);
-		a->active = h.commits_total != a->commits;
+		a->active = h.commits_total != a->commits || !h.accepting;
 	}
 	return a->active;
 }
@@ -243,8 +256,12 @@ alerts_turn(struct alerts *a, int64_t wall_ms, int64_t mono_ms)
 
 	a->wall = wall_ms;
 	a->mono = mono_ms;
-	if (a->busy || a->env->draining)
+	if (a->env->draining)
 		return INT64_MAX;
+	if (a->busy) {
+		look_at_store(a);
+		return INT64_MAX;
+	}
 	soonest = a->last_mono + a->env->conf->alerts_interval;
 	due = !a->ran || something_happened(a) ? soonest : a->due_mono;
 	if (due == INT64_MAX)
@@ -331,9 +348,17 @@ alerts_at(const struct alerts *a, size_t i, struct alert_info *ret)
 	*ret = (struct alert_info){.rule = alert_names[al->rule],
 	    .kind = al->rule <= ALERT_NEW_ERROR ? "queue" :
 	    al->rule == ALERT_SCHEDULE_MISSED ? "schedule" : NULL,
-	    .subject = al->subject, .text = al->text, .value = al->value,
+	    .subject = al->subject, .queue = al->rule <= ALERT_NEW_ERROR ?
+	    al->subject : al->queue, .text = al->text, .value = al->value,
 	    .limit = al->limit, .since = al->since};
 	return true;
+}
+
+bool
+alert_visible(const struct session *who, const struct alert_info *i)
+{
+	return !i->queue || session_may(who, (struct bh_bytes){i->queue,
+	    strlen(i->queue)});
 }
 
 bool

@@ -36,11 +36,14 @@ struct alert_info {
 	const char *rule;		/* "queue_depth" */
 	const char *kind;		/* "queue", "schedule" or NULL */
 	const char *subject;		/* its name, or "" */
+	const char *queue;		/* that it tells of, or NULL */
 	const char *text;
 	int64_t value, limit;
 	int64_t since;			/* wall ms */
 };
 bool alerts_at(const struct alerts *a, size_t i, struct alert_info *ret);
+/* Whether the token of this caller lets it see the alert. */
+bool alert_visible(const struct session *who, const struct alert_info *i);
 /* Whether none before it has the same rule and subject. */
 bool alerts_first(const struct alerts *a, size_t i);
 

@@ -25,6 +25,7 @@ struct alert {
 	TAILQ_ENTRY(alert) entry;	/* the oldest first */
 	enum alert_rule rule;
 	char *subject;			/* queue, schedule or "" */
+	char *queue;			/* a schedule's, else NULL */
 	uint64_t key;			/* NEW_ERROR: fingerprint, else 0 */
 	bool on;
 	bool seen;			/* holds in this round */
@@ -98,6 +99,8 @@ void judge_queues(struct alerts *a, const struct bh_queue_stats *q, size_t n);
 void judge_errors(struct alerts *a, const char *queue,
     const struct bh_error_group *g, size_t n);
 void judge_schedules(struct alerts *a, const struct bh_schedule *s, size_t n);
+/* Whether the store takes new work; judge_places() looks at it as well. */
+void judge_store(struct alerts *a, const struct bh_health *h);
 void judge_places(struct alerts *a, const struct bh_health *h);
 /* After all of these: errors that nothing more was heard of. */
 void judge_done(struct alerts *a);

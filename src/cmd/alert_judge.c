@@ -229,6 +229,7 @@ judge_schedules(struct alerts *a, const struct bh_schedule *s, size_t n)
 
 	for (i = 0; i < n; i++) {
 		const struct bh_tick *t = s[i].ticks;
+		struct alert *al;
 
 		if (s[i].nticks == 0 || t->outcome == BH_TICK_RAN)
 			continue;
@@ -238,6 +239,11 @@ judge_schedules(struct alerts *a, const struct bh_schedule *s, size_t n)
 		    "schedule %s %s", name, t->outcome == BH_TICK_LATE ?
 		    "missed its time and was made up for later" :
 		    "left out a tick");
+		al = alert_find(a, ALERT_SCHEDULE_MISSED, name, 0);
+		if (!al)
+			continue;
+		free(al->queue);
+		al->queue = xstrndup(s[i].queue.data, s[i].queue.len);
 	}
 }
 
@@ -342,13 +348,19 @@ judge_memory(struct alerts *a)
 }
 
 void
-judge_places(struct alerts *a, const struct bh_health *h)
+judge_store(struct alerts *a, const struct bh_health *h)
 {
-	judge_disk(a, h);
-	judge_memory(a);
 	if (a->env->conf->alerts_backend && !h->accepting) {
 		alert_holds(a, ALERT_BACKEND, "", 0, 0, "the store takes no new "
 		    "work: %s", h->text);
 		alerts_due(a, a->mono + SAMPLE_MS);
 	}
+}
+
+void
+judge_places(struct alerts *a, const struct bh_health *h)
+{
+	judge_disk(a, h);
+	judge_memory(a);
+	judge_store(a, h);
 }

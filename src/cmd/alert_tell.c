@@ -156,10 +156,12 @@ bellhop_alerts(struct cmd_call *call)
 	struct alert_info i;
 	size_t n = 0, at;
 
-	while (a && alerts_at(a, n, &i))
-		n++;
+	for (at = 0; a && alerts_at(a, at, &i); at++)
+		n += alert_visible(call->who, &i);
 	r->ops->array(r, n);
-	for (at = 0; at < n && alerts_at(a, at, &i); at++) {
+	for (at = 0; a && alerts_at(a, at, &i); at++) {
+		if (!alert_visible(call->who, &i))
+			continue;
 		r->ops->map(r, 5 + (i.kind != NULL));
 		reply_pair_str(r, "alert", i.rule);
 		if (i.kind)

@@ -152,17 +152,19 @@ put_backend(struct reply *r, const struct bh_health *h)
 
 /* Their sentences; BELLHOP ALERTS has the rest. */
 static void
-put_alerts(const struct cmd_env *env, struct reply *r)
+put_alerts(const struct cmd_call *call, struct reply *r)
 {
+	const struct alerts *a = call->env->alerts;
 	struct alert_info i;
 	size_t n = 0, at;
 
-	while (env->alerts && alerts_at(env->alerts, n, &i))
-		n++;
+	for (at = 0; a && alerts_at(a, at, &i); at++)
+		n += alert_visible(call->who, &i);
 	reply_str(r, "alerts");
 	r->ops->array(r, n);
-	for (at = 0; at < n && alerts_at(env->alerts, at, &i); at++)
-		reply_str(r, i.text);
+	for (at = 0; a && alerts_at(a, at, &i); at++)
+		if (alert_visible(call->who, &i))
+			reply_str(r, i.text);
 }
 
 static void
@@ -186,7 +188,7 @@ bellhop_status(struct cmd_call *call)
 	reply_pair_int(r, "connections_total", env->stats.connections);
 	reply_pair_int(r, "commands_total", env->stats.commands);
 	reply_pair_int(r, "errors_total", env->stats.errors);
-	put_alerts(env, r);
+	put_alerts(call, r);
 	if (env->figures) {
 		reply_str(r, "process");
 		env->figures(env->arg, r);

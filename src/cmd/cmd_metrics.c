@@ -165,8 +165,9 @@ put_backend(struct metrics *m, const struct cmd_env *env)
 }
 
 static void
-put_alerts(struct metrics *m, const struct cmd_env *env)
+put_alerts(struct metrics *m, const struct cmd_call *call)
 {
+	const struct cmd_env *env = call->env;
 	struct alert_info a;
 
 	metrics_family(m, "bellhop_alert", "gauge",
@@ -176,7 +177,8 @@ put_alerts(struct metrics *m, const struct cmd_env *env)
 
 		/* New errors of one queue are one sample. */
 		snprintf(rule, sizeof(rule), "rule=\"%s\"", a.rule);
-		if (alerts_first(env->alerts, i))
+		if (alert_visible(call->who, &a) &&
+		    alerts_first(env->alerts, i))
 			metrics_sample(m, "", metrics_labels(m, a.kind &&
 			    strcmp(a.kind, "schedule") == 0 ? "schedule" :
 			    "queue", text(a.subject), rule), 1);
@@ -469,7 +471,7 @@ queues_known(struct bh_req *req)
 	put_process(&p->m, env);
 	put_connections(&p->m, env);
 	put_backend(&p->m, env);
-	put_alerts(&p->m, env);
+	put_alerts(&p->m, op->call);
 	put_scripts(&p->m, env);
 	put_bus(&p->m, env);
 	/* With the backend away, the rest is still worth knowing. */

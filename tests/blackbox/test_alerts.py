@@ -200,3 +200,22 @@ def test_reader_may_look(guard):
             assert eye.call("BELLHOP", "ALERTS") == []
             with pytest.raises(RespError):
                 eye.call("BELLHOP", "RELOAD")
+
+
+def test_a_token_sees_the_alerts_of_its_queues_only(guard):
+    d = guard()
+    with d.client() as c, d.client() as other:
+        secret = c.call("BELLHOP", "TOKEN", "ADD", "eye", "reader", "mail*")
+        assert other.call("AUTH", secret) == "OK"
+        fill(c, "post")
+        fill(c, "mail.in")
+        c.call("SCHEDULE.SET", "nightly", "post", "x", "CRON", "0 3 * * *")
+        wait_until(lambda: rules(c) == ["queue_depth", "queue_depth"])
+        assert [a["queue"] for a in other.call("BELLHOP", "ALERTS")] == \
+            ["mail.in"]
+        assert other.call("BELLHOP", "STATUS")["alerts"] == \
+            ["3 jobs wait in queue mail.in"]
+        page = other.call("BELLHOP", "METRICS")
+        assert 'bellhop_alert{queue="mail.in",rule="queue_depth"} 1' in page
+        assert "post" not in page and "nightly" not in page
+        assert "post" in c.call("BELLHOP", "METRICS")

@@ -488,6 +488,29 @@ test_zero_switches_a_rule_off(void **state)
 	assert_int_equal(count_on(d), 0);
 }
 
+/* The answer to what a round asks comes when the disk works again. */
+static void
+test_a_store_that_fails_is_told_at_once(void **state)
+{
+	struct desk *d = *state;
+
+	d->health.accepting = false;
+	strcpy(d->health.text, "the disk fails");
+	alerts_turn(d->alerts, d->wall, d->mono);
+	assert_non_null(d->asked);
+	assert_int_equal(count_on(d), 0);
+	d->refuse = 1;
+	alerts_turn(d->alerts, d->wall, d->mono);
+	assert_int_equal(count_on(d), 1);
+	assert_non_null(d->asked);
+	d->refuse = 0;
+	d->health.accepting = true;
+	turn(d);
+	after(d, 15000);
+	assert_int_equal(count_on(d), 0);
+	assert_non_null(strstr(d->told, "alerts=backend resolved"));
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -506,6 +529,7 @@ main(void)
 		CASE(test_webhook_and_mail_are_jobs_too),
 		CASE(test_repeat_tells_again_what_lasts),
 		CASE(test_zero_switches_a_rule_off),
+		CASE(test_a_store_that_fails_is_told_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
