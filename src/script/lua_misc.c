@@ -29,6 +29,19 @@ push_user(lua_State *L, const struct conf_user *u)
 		lua_pushboolean(L, u->i != 0);
 }
 
+/* The name of a setting; a number stands for its place in a list, since no
+ * name begins with a digit. */
+static void
+push_key(lua_State *L, const char *name, size_t len)
+{
+	int64_t at;
+
+	if (name[0] >= '0' && name[0] <= '9' && str_int(name, len, &at) == 0)
+		lua_pushinteger(L, at);
+	else
+		lua_pushlstring(L, name, len);
+}
+
 /* Puts "a.b.c" = value into the table on top, making tables on the way. */
 static void
 set_user(lua_State *L, const struct conf_user *u)
@@ -37,7 +50,7 @@ set_user(lua_State *L, const struct conf_user *u)
 	int top = lua_gettop(L);
 
 	while ((dot = strchr(name, '.'))) {
-		lua_pushlstring(L, name, (size_t)(dot - name));
+		push_key(L, name, (size_t)(dot - name));
 		lua_pushvalue(L, -1);
 		if (lua_rawget(L, -3) != LUA_TTABLE) {
 			lua_pop(L, 1);
@@ -50,7 +63,7 @@ set_user(lua_State *L, const struct conf_user *u)
 		}
 		name = dot + 1;
 	}
-	lua_pushstring(L, name);
+	push_key(L, name, strlen(name));
 	push_user(L, u);
 	lua_rawset(L, -3);
 	lua_settop(L, top);
