@@ -267,12 +267,16 @@ feed_close(struct door *d)
 
 /* ----------------------------------------------------------------- opening */
 
+/* Upgrade counts only where Connection names it: a proxy that does not know
+ * it forwards it alone, and would take what follows for answers. */
 static bool
 wants_socket(const struct ask *a)
 {
 	struct bh_bytes v = a->web.headers[WEB_UPGRADE];
+	struct bh_bytes c = a->web.headers[WEB_CONNECTION];
 
-	return v.data && bytes_is_nocase(v, "websocket");
+	return v.data && bytes_is_nocase(v, "websocket") && a->web.http11 &&
+	    c.data && bytes_has_word(c, "upgrade");
 }
 
 static bool

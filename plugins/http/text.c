@@ -195,6 +195,25 @@ bytes_is_nocase(struct bh_bytes b, const char *s)
 	return b.len == strlen(s) && strncasecmp(b.data, s, b.len) == 0;
 }
 
+bool
+bytes_has_word(struct bh_bytes b, const char *word)
+{
+	const char *p = b.data, *end = p + b.len;
+
+	while (p < end) {
+		const char *stop = p;
+
+		while (stop < end && *stop != ',' && *stop != ' ' &&
+		    *stop != '\t')
+			stop++;
+		if (bytes_is_nocase((struct bh_bytes){p, (size_t)(stop - p)},
+		    word))
+			return true;
+		p = stop + 1;
+	}
+	return false;
+}
+
 struct bh_bytes
 bytes_of(const char *s)
 {

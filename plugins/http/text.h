@@ -40,6 +40,8 @@ const char *text_str(struct text *t);
 
 bool bytes_is(struct bh_bytes b, const char *s);
 bool bytes_is_nocase(struct bh_bytes b, const char *s);
+/* Among words with commas between them, in any case. */
+bool bytes_has_word(struct bh_bytes b, const char *word);
 struct bh_bytes bytes_of(const char *s);
 
 /* "500ms" "2s" "1.5m" "1h" "7d", or 0: milliseconds. -1: it is none. */

@@ -14,6 +14,10 @@
 
 /* Clients have nothing to say here but control frames. */
 #define RECEIVE_MAX 4096
+/* Read in one go: who sends more lets others have their turn. */
+#define READ_MAX 65536
+/* Pings that are owed an answer, from one who does not read them. */
+#define PONGS_MAX 1024
 
 struct ws {
 	ev_io io;
@@ -23,6 +27,8 @@ struct ws {
 	char *early;
 	size_t early_len, early_at;
 	size_t limit;
+	size_t may_read;		/* in this go */
+	unsigned pongs;			/* since nothing was queued */
 	bool pinged;			/* and no pong yet */
 	bool closing;
 	const char *dead;
@@ -77,12 +83,15 @@ on_recv(wslay_event_context_ptr ctx, uint8_t *to, size_t max, int flags,
 		w->early_at += some;
 		return (ssize_t)some;
 	}
+	max = max < w->may_read ? max : w->may_read;
 	do
-		n = recv(w->fd, to, max, 0);
-	while (n < 0 && errno == EINTR);
-	if (n > 0)
+		n = max > 0 ? recv(w->fd, to, max, 0) : -1;
+	while (n < 0 && max > 0 && errno == EINTR);
+	if (n > 0) {
+		w->may_read -= (size_t)n;
 		return n;
-	wslay_event_set_error(ctx, n < 0 && errno == EAGAIN ?
+	}
+	wslay_event_set_error(ctx, n < 0 && (max == 0 || errno == EAGAIN) ?
 	    WSLAY_ERR_WOULDBLOCK : WSLAY_ERR_CALLBACK_FAILURE);
 	return -1;
 }
@@ -113,6 +122,8 @@ on_message(wslay_event_context_ptr ctx,
 	(void)ctx;
 	if (m->opcode == WSLAY_PONG)
 		w->pinged = false;
+	else if (m->opcode == WSLAY_PING)
+		w->pongs++;
 }
 
 /* What there is to do now, and what to wait for. */
@@ -125,6 +136,12 @@ pump(struct ws *w)
 		return;
 	if (wslay_event_want_write(w->ctx) && wslay_event_send(w->ctx) != 0) {
 		die(w, "it has gone");
+		return;
+	}
+	if (wslay_event_get_queued_msg_count(w->ctx) == 0) {
+		w->pongs = 0;
+	} else if (w->pongs > PONGS_MAX) {
+		die(w, "it reads no answers to its pings");
 		return;
 	}
 	/* A client that has been told to go may do so at once. */
@@ -154,6 +171,7 @@ on_io(struct ev_loop *loop, ev_io *io, int events)
 	struct ws *w = io->data;
 
 	(void)loop;
+	w->may_read = READ_MAX;
 	if (events & EV_READ && wslay_event_recv(w->ctx) != 0) {
 		die(w, "it has gone");
 		return;

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Topics and job events over HTTP: event streams and WebSockets."""
 import json
+import socket
 import struct
 
 import pytest
@@ -164,6 +165,36 @@ def test_a_slow_reader_is_dropped_and_others_are_not(bh, w, q):
         assert fast.event()[1]["data"] == 1
     text = bh.err_text()
     assert text.count("too slowly (http_stream_buffer is full)") >= 2
+
+
+def test_upgrade_alone_is_no_handshake(bh, w, q):
+    lines = (b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n")
+    for version, more in ((b"1.1", b""), (b"1.1", b"Connection: close\r\n"),
+                          (b"1.0", b"Connection: Upgrade\r\n")):
+        with connect(bh) as s:
+            s.sendall(b"GET /v1/topics/%s HTTP/%s\r\nHost: localhost\r\n%s"
+                      b"\r\n" % (q.encode(), version, lines + more))
+            status, headers = Reader(s).head()
+        assert status == 200
+        assert headers["content-type"] == "text/event-stream"
+
+
+def test_pings_whose_answers_nobody_reads_end_a_socket(bh, q):
+    pings = b"\x89\x80\0\0\0\0" * 10000
+    with Socket(bh, "/v1/topics/" + q) as ws:
+        ws.s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        with pytest.raises(ConnectionError):
+            for _ in range(2000):
+                ws.s.sendall(pings)
+
+
+def test_pings_behind_much_else_are_answered(bh, q):
+    with Socket(bh, "/v1/topics/" + q) as ws:
+        for _ in range(100):
+            ws.send(1, b"x" * 4000)
+        ws.s.sendall(b"\x89\x80\0\0\0\0" * 1000)
+        assert ws.reader.exactly(2000) == b"\x8a\0" * 1000
 
 
 def test_a_lone_reader_of_nothing_is_seen_to_go(bh, w, q):
