@@ -228,8 +228,8 @@ plain_text(struct ask *a, json_t *v, struct bh_bytes *ret)
 		*ret = bytes_of("false");
 		return true;
 	case JSON_REAL:
-		*ret = bytes_of(d == (double)(int64_t)d && d < 1e15 &&
-		    d > -1e15 ? web_printf(&a->web, "%lld", (long long)d) :
+		*ret = bytes_of(d < 1e15 && d > -1e15 &&
+		    d == (double)(int64_t)d ? web_printf(&a->web, "%lld", (long long)d) :
 		    web_printf(&a->web, "%.17g", d));
 		return true;
 	default:
@@ -240,7 +240,7 @@ plain_text(struct ask *a, json_t *v, struct bh_bytes *ret)
 static bool
 add_member(struct ask *a, struct pairs *p, const char *name, json_t *v)
 {
-	struct bh_header *h = &p->items[p->n];
+	struct bh_header *h;
 
 	if (json_is_null(v))
 		return true;
@@ -248,8 +248,8 @@ add_member(struct ask *a, struct pairs *p, const char *name, json_t *v)
 		ask_fail(a, BH_E_BADARG, "more than %d members", PAIRS_MAX);
 		return false;
 	}
+	h = &p->items[p->n++];
 	h->name = name;
-	p->n++;
 	if (json_is_array(v) || json_is_object(v)) {
 		h->value = (struct bh_bytes){NULL, 0};
 		return true;
@@ -262,9 +262,13 @@ ask_members(struct ask *a, json_t *object, struct pairs *ret)
 {
 	const char *name, *inner;
 	json_t *v, *w;
+	size_t n;
 
-	*ret = (struct pairs){.what = "member",
-	    .items = web_alloc(&a->web, PAIRS_MAX * sizeof(*ret->items))};
+	/* A batch has many: no more room than they need. */
+	n = json_object_size(object) +
+	    json_object_size(json_object_get(object, "backoff"));
+	*ret = (struct pairs){.what = "member", .items = web_alloc(&a->web,
+	    (n < PAIRS_MAX ? n : PAIRS_MAX) * sizeof(*ret->items))};
 	json_object_foreach(object, name, v) {
 		/* "backoff": {"type":…, "delay":…} */
 		if (strcmp(name, "backoff") != 0 || !json_is_object(v)) {
