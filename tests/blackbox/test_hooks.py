@@ -123,6 +123,15 @@ def test_accepted_work_is_handled_later(w, c):
     assert job["group"] == "a/b"
 
 
+def test_authorization_is_for_the_script(w, c):
+    for value in ("Basic YTpi", "Bearer no-token-of-ours"):
+        r = w.ask("POST", "/hooks/github", "{}", {
+            "Authorization": value, "X-Hub-Signature-256":
+            sign("{}", "new secret")})
+        assert r.status == 202, r
+        c.completed(r.json["id"])
+
+
 def test_job_options_of_accept_hold(w, c):
     r = git(w, {"n": 1, "delay": "1h"})
     assert r.json["state"] == "delayed"
