@@ -41,7 +41,7 @@ hook_call(struct ask *a)
 	size_t n = web_all_headers(&a->web, &headers);
 
 	*hook = (struct bh_hook){.name = a->param[0],
-	    .method = a->web.method_name,
+	    .method = web_printf(&a->web, "%s", a->web.method_name),
 	    .path = {a->web.path, strlen(a->web.path)},
 	    .query = a->query.items, .nquery = a->query.n,
 	    .headers = headers, .nheaders = n,

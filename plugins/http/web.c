@@ -5,6 +5,7 @@
 #include <linux/tcp.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -203,6 +204,17 @@ web_watch(struct web_req *r)
 	ev_io_start(c->web->loop, &c->watch);
 }
 
+bool
+web_has_left(const struct web_req *r)
+{
+	struct pollfd p = {.events = POLLRDHUP};
+
+	if (!r->conn)
+		return true;
+	p.fd = r->conn->fd;
+	return poll(&p, 1, 0) > 0;
+}
+
 void
 web_abort(struct web_req *r)
 {
@@ -330,6 +342,8 @@ read_head(struct web_conn *c, struct web_req *r, const char *version,
 	MHD_get_connection_values_n(c->mhd, MHD_HEADER_KIND, see_header, h);
 	r->has_body = h->gate.length > 0 || h->gate.encodings > 0;
 	r->too_long = size > c->web->limits.header_bytes;
+	/* Words of a command are in it, which may outlive the connection. */
+	r->path = web_printf(r, "%s", url);
 	bad = gate_verdict(&h->gate, r->http11);
 	if (!bad && PARSED_IN_PLACE && (h->torn ||
 	    url != method + strlen(method) + 1 ||
@@ -416,16 +430,28 @@ take_body(struct web_req *r, const char *data, size_t len)
 	text_add(&r->body, data, len);
 }
 
+/*
+ * Whether others agree about where the body ended. The libmicrohttpd of before
+ * takes a bare LF for the end of a chunk's line, where a proxy in front may
+ * see more of its extension. Nobody needs trailers, and they are read as
+ * leniently as heads. Nothing behind either is believed.
+ */
+static bool
+end_is_sure(const struct web_conn *c, const struct web_req *r)
+{
+	bool chunked = r->has_body && r->body_length == 0;
+
+	return !chunked || (!PARSED_IN_PLACE && MHD_get_connection_values_n(
+	    c->mhd, MHD_FOOTER_KIND, NULL, NULL) <= 0);
+}
+
 static void
 complete(struct web_conn *c, struct web_req *r)
 {
 	struct web *w = c->web;
 
 	r->flags |= R_COMPLETE | R_INSIDE;
-	/* Nobody needs trailers, and they are read as leniently as heads:
-	 * nothing behind them is believed. */
-	if (r->has_body && MHD_get_connection_values_n(c->mhd,
-	    MHD_FOOTER_KIND, NULL, NULL) > 0)
+	if (!end_is_sure(c, r))
 		r->flags |= R_CLOSE;
 	w->requests++;
 	conn_enter(&w->conns, c, PHASE_BUSY, 0);
@@ -546,6 +572,9 @@ web_all_headers(struct web_req *r, struct bh_header **ret)
 
 	for (size_t i = 0; i < n; i++) {
 		char *name = web_printf(r, "%s", (*ret)[i].name);
+		struct bh_bytes *v = &(*ret)[i].value;
+
+		v->data = memcpy(web_alloc(r, v->len + 1), v->data, v->len);
 
 		for (char *p = name; *p; p++)
 			if (*p >= 'A' && *p <= 'Z')
@@ -781,5 +810,7 @@ web_free(struct web **wp)
 	ev_timer_stop(w->loop, &w->young);
 	MHD_stop_daemon(w->mhd);
 	conn_set_done(&w->conns);
-	free(w);
+	w->closed = true;
+	if (w->detached == 0)
+		free(w);
 }

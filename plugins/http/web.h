@@ -106,7 +106,8 @@ struct web_limits {
 /* -1: err says why. */
 int web_new(struct web **ret, struct ev_loop *loop, const struct web_ops *ops,
     void *arg, const struct web_limits *limits, char err[BH_ERROR_TEXT]);
-/* Every connection must be closed: web_close(). */
+/* Every connection must be closed: web_close(). Calls that were detached may
+ * still end later. */
 void web_free(struct web **wp);
 void web_set_limits(struct web *w, const struct web_limits *limits);
 
@@ -141,6 +142,9 @@ size_t web_all_headers(struct web_req *r, struct bh_header **ret);
 
 /* Tells gone() when the client hangs up. */
 void web_watch(struct web_req *r);
+
+/* The client has hung up by now, as far as is known. */
+bool web_has_left(const struct web_req *r);
 
 /* Ends its connection, whatever is on its way. */
 void web_abort(struct web_req *r);

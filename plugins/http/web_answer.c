@@ -119,8 +119,11 @@ static void
 end(struct web_req *r)
 {
 	struct web_memory *m = r->memory, *next;
+	struct web *w = r->web;
 
-	r->web->ops.end(r->web->arg, r);
+	w->ops.end(w->arg, r);
+	if (!r->conn && --w->detached == 0 && w->closed)
+		free(w);
 	text_free(&r->body);
 	free(r);
 	for (; m; m = next) {
@@ -149,6 +152,7 @@ web_detach(struct web_req *r)
 	r->conn->orphan = true;
 	r->conn->req = NULL;
 	r->conn = NULL;
+	r->web->detached++;
 }
 
 /* m is the answer; its headers have been added. */

@@ -28,6 +28,8 @@ struct web {
 	bool kick;			/* MHD_run() has something to do */
 	unsigned pumps;
 	unsigned requests;		/* so many were complete */
+	size_t detached;		/* requests without a connection */
+	bool closed;			/* goes with the last of them */
 	double draining_at;		/* 0: not */
 	ev_timer young;			/* the end of their time */
 };

@@ -46,10 +46,14 @@ give_back(struct ask *a, const char *id, const char *token)
 void
 job_unfetch(struct ask *a)
 {
-	json_t *jobs = json_loads(a->taken, JSON_DECODE_INT_AS_REAL |
-	    JSON_ALLOW_NUL, NULL), *job;
+	json_t *jobs, *job;
 	size_t i;
 
+	/* The store is closed too, or soon is: the lease will run out. */
+	if (!a->door->web)
+		return;
+	jobs = json_loads(a->taken, JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL,
+	    NULL);
 	json_array_foreach(jobs, i, job) {
 		const char *id = json_string_value(json_object_get(job, "id"));
 		const char *token = json_string_value(json_object_get(job,
@@ -59,6 +63,8 @@ job_unfetch(struct ask *a)
 			give_back(a, id, token);
 	}
 	json_decref(jobs);
+	free(a->taken);
+	a->taken = NULL;
 }
 
 static void
@@ -69,7 +75,13 @@ fetched(struct ask *a)
 		return;
 	}
 	a->taken = mem_copy(a->call.json.data, a->call.json.len);
-	ask_json(a, 200, a->call.json);
+	/* What is written to a client that has gone would seem to be sent. */
+	if (web_has_left(&a->web)) {
+		job_unfetch(a);
+		ask_fail(a, BH_E_CANCELED, "the client has hung up");
+	} else {
+		ask_json(a, 200, a->call.json);
+	}
 }
 
 void

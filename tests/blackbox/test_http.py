@@ -4,12 +4,13 @@ import base64
 import gzip
 import json
 import socket
+import sqlite3
 import time
 
 import pytest
 
 from daemon import wait_until
-from web import Reader, Web, connect
+from web import Reader, Web, connect, read_all
 
 HTTP = True
 OPTIONS = {"max_payload": 65536, "http_hosts": ["bell.example.org"],
@@ -245,6 +246,18 @@ def test_a_worker_that_goes_gets_no_job(bh, w, c, q):
     # Whoever comes next has it at once.
     job, = w.fetch(q, wait="30s")
     assert (job["id"], job["attempt"]) == (i, 1)
+
+
+def test_a_job_for_a_client_that_has_hung_up_is_given_back(bh, w, q):
+    ids = [w.add(q) for _ in range(20)]
+    for _ in ids:
+        with connect(bh) as s:
+            # Request and end of the connection go in one packet.
+            s.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+            s.sendall(b"POST /v1/queues/%s/fetch?lease=1h HTTP/1.1\r\n"
+                      b"Host: localhost\r\n\r\n" % q.encode())
+    wait_until(lambda: w.get("/v1/queues/" + q).json["active"] == 0)
+    assert sorted(j["id"] for j in w.fetch(q, count=20)) == sorted(ids)
 
 
 def test_wait_answers_when_the_job_is_over(bh, w, q):
@@ -515,6 +528,25 @@ def test_what_was_received_is_answered_before_the_end(make):
     d.start()
     with d.client() as c:
         assert c.stats("p")["waiting"] == 500
+
+
+def test_a_call_that_outlives_its_connection_ends(make):
+    d = make({"shutdown_grace": "0s"}, http=True)
+    disk = sqlite3.connect(d.db, timeout=60, isolation_level=None)
+    with connect(d) as add, connect(d) as fetch, d.client() as c:
+        c.add("there", "1")
+        disk.execute("BEGIN IMMEDIATE")
+        for s, path in ((add, b"a-queue/jobs"), (fetch, b"there/fetch")):
+            s.sendall(b"POST /v1/queues/%s HTTP/1.1\r\nHost: localhost\r\n"
+                      b"Content-Length: 2\r\n\r\n{}" % path)
+        wait_until(lambda: calls(c, "job.add") and calls(c, "job.fetch"))
+        d.signal(15)
+        # The daemon waits for the disk as long as it may.
+        assert read_all(add) == b"" and read_all(fetch) == b""
+        disk.rollback()
+        disk.close()
+        assert d.wait_exit() == 0
+    d.check_stderr()
 
 
 def test_an_answer_says_that_the_connection_ends(make):

@@ -132,6 +132,15 @@ def test_odd_paths_lead_nowhere(bh, data):
         assert Reader(s).answer().status == 404
 
 
+def test_nothing_is_read_behind_chunks(bh, c, q):
+    """A proxy may see more of the extension where LF ends the line here."""
+    first = POST % q.encode() + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
+    second = POST % q.encode() + HOST + b"Content-Length: 2\r\n\r\n{}"
+    got, out = ask(bh, first + b"3;x\nabc\r\n0\r\n\r\n" + second)
+    assert len(got) == 1 and b"close" in out.lower(), out
+    assert c.stats(q)["waiting"] <= 1
+
+
 def test_trailers_are_the_last_word(bh, c, q):
     got, out = ask(bh, POST % q.encode() + HOST + b"Transfer-Encoding:"
                    b" chunked\r\n\r\n3\r\nabc\r\n0\r\nX: a\r\n: b\r\n\r\n"
