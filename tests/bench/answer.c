@@ -20,7 +20,7 @@
 
 static const char reply[] = "HTTP/1.1 200 OK\r\n"
     "Content-Type: application/json\r\nContent-Length: 36\r\n\r\n"
-    "{\"id\":\"123456789\",\"state\":\"waiting\"}\n";
+    "{\"id\":\"123456789\",\"state\":\"waiting\"}";
 
 struct conn {
 	int fd;
