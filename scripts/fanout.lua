@@ -1,23 +1,13 @@
--- One order becomes several small jobs, so that a step that fails is tried
+-- One order becomes several small jobs, so that a part that fails is tried
 -- again alone. A job for this queue looks like
 --
 --   {"order": 4711, "guest": "guest.9",
 --    "steps": [ {"queue": "kitchen", "data": {"dish": "soup"}},
 --               {"queue": "billing", "data": {"amount": 12.5}} ]}
 --
--- Steps of one guest stay in their order: they are added with the guest as
--- their group. Doing this twice (after a crash) adds nothing twice: each step
--- has a unique key, which is taken as long as the step is not done.
-
-local function check(job)
-  local d = job.data
-
-  if type(d) ~= "table" or type(d.steps) ~= "table" then
-    -- Trying again would not help: give up at once, with a clear reason.
-    job:fail("the payload is not an order with steps")
-  end
-  return d
-end
+-- The parts are added all or none, and with the guest as their group: those of
+-- one queue stay in their order. Doing this twice (after a crash) adds nothing
+-- twice: each part has a unique key, which is taken for a week.
 
 return {
   queue       = "orders",
@@ -27,22 +17,22 @@ return {
   timeout     = "20s",
 
   perform = function(job)
-    local order = check(job)
-    local ids = json.array()
+    local order = job.data
+    if type(order) ~= "table" or type(order.steps) ~= "table" then
+      -- Trying again would not help: give up at once, with a clear reason.
+      job:fail("the payload is not an order with steps")
+    end
 
+    local parts = {}
     for i, step in ipairs(order.steps) do
-      if job:cancelled() then return end
-      ids[i] = queue.add(step.queue, step.data, {
+      parts[i] = {
+        queue  = step.queue,
+        data   = step.data,
         group  = order.guest,
         unique = ("order-%s-%d"):format(order.order, i),
-      })
-      job:progress(("%d of %d"):format(i, #order.steps))
+        unique_ttl = "7d",
+      }
     end
-    return { added = ids }
-  end,
-
-  -- Called when a job has failed for good.
-  on_failed = function(job, err)
-    queue.add("alerts", { job = job.id, queue = job.queue, error = err })
+    return { added = json.array(queue.add_many(parts)) }
   end,
 }

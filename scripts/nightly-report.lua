@@ -43,31 +43,31 @@ return {
   schedule = { tick },
 
   perform = function(job)
-    local last = session.get("nightly-report") or { queues = {} }
-    local now_ = { at = now(), queues = {} }
-    local lines, failed, longest = {}, 0, 0
+    local last = session.get("nightly-report") or {}
+    local totals, lines, failed, longest = {}, {}, 0, 0
 
     for i, name in ipairs(cfg.queues) do
-      local s, before = queue.stats(name), last.queues[name] or {}
+      local s, before = queue.stats(name), last[name] or {}
       lines[i] = line_of(name, s, before)
       failed = failed + since(s.failed_total, before.failed)
-      longest = math.max(longest, s.oldest_waiting_ms or 0)
-      now_.queues[name] = { processed = s.processed_total,
-        failed = s.failed_total }
+      longest = math.max(longest, s.oldest_waiting_ms)
+      totals[name] = { processed = s.processed_total, failed = s.failed_total }
     end
 
-    -- One step, so that a try after it does not send a second mail.
-    local id = job:step("mail", function()
-      return queue.add("email", {
+    -- A step, so that a try after it sends no second mail and keeps the totals
+    -- that are in the first one; the unique key is for a crash inside it.
+    local sent = job:step("mail", function()
+      local id = queue.add("email", {
         to = cfg.to,
         subject = failed == 0 and "Bellhop: all went well"
           or ("Bellhop: %d failed"):format(failed),
         text = ("%-24s %8s %8s %8s %8s\n%s\n\nLongest wait now: %d s.\n")
-          :format("queue", "done", "failed", "waiting", "kept as",
+          :format("queue", "done", "failed", "waiting", "to mend",
             table.concat(lines, "\n"), longest // 1000),
-      })
+      }, { unique = "nightly-report-" .. job.id, unique_ttl = "1d" })
+      return { mail = id, totals = totals }
     end)
-    session.set("nightly-report", now_, "30d")
-    return { mail = id, failed = failed }
+    session.set("nightly-report", sent.totals, "30d")
+    return { mail = sent.mail, failed = failed }
   end,
 }

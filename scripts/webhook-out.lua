@@ -83,7 +83,7 @@ end
 return {
   queue       = "webhook-out",
   concurrency = 10,
-  attempts    = 14,
+  attempts    = 17,
   backoff     = { type = "exponential", delay = "10s", max = "4h" },
   timeout     = "30s",
 

@@ -319,10 +319,11 @@ def test_whatsapp_429_holds_everybody(whatsapp, api):
     first = say(whatsapp, "a", "a1")
     wait_until(lambda: "held_until" in whatsapp.stats("outbound.whatsapp")
                or len(api.seen) > 1, "the hold")
-    other = say(whatsapp, "b", "b1")
-    for id in (first, other):
+    others = [say(whatsapp, "a", "a2"), say(whatsapp, "b", "b1")]
+    for id in [first] + others:
         assert whatsapp.completed(id).get("error_count", 0) == 0
-    assert len(api.seen) == 3
+    assert texts(api, "a") == ["a1", "a1", "a2"]
+    assert texts(api, "b") == ["b1"]
     assert min(s.at for s in api.seen[1:]) - api.seen[0].at >= 1.99
 
 
@@ -653,6 +654,26 @@ def test_n8n_does_not_run_twice_for_what_comes_after(hotel, api):
         {"workflow": "w", "then": "no such queue"}), ATTEMPTS=3, **SOON))
     assert job["attempt"] == 3
     assert len(api.seen) == 1
+
+
+# One job makes others.
+
+def test_fanout_adds_all_or_none(hotel):
+    d = hotel(["fanout.lua"])
+    c = d.client()
+
+    def order(*queues):
+        return c.add("orders", json.dumps({
+            "order": 4711, "guest": "g", "steps": [
+                {"queue": q, "data": {"n": n}}
+                for n, q in enumerate(queues)]}), ATTEMPTS=1)
+    assert "queue" in c.failed(order("kitchen", "no such queue"))["error"]
+    assert c.stats("kitchen")["waiting"] == 0
+    for _ in range(2):
+        added = result(c.completed(order("kitchen", "billing")))["added"]
+        assert len(added) == 2
+    assert c.stats("kitchen")["waiting"] == c.stats("billing")["waiting"] == 1
+    assert c.get(added[0])["group"] == "g"
 
 
 # By the clock.
