@@ -454,17 +454,45 @@ ask_number(struct ask *a, int64_t v)
 	ask_add(a, (struct bh_bytes){s, (size_t)n});
 }
 
+const char *
+ask_retell(struct ask *a, const char *text)
+{
+	static const struct {
+		const char *word, *name;
+	} others[] = {{"TTL", "unique_ttl"}, {"MODE", "unique_mode"},
+	    {"FACTOR", "backoff_factor"}, {"MAX", "backoff_max"},
+	    {"JITTER", "backoff_jitter"}, {"BLOCK", "wait"},
+	    {"limit", "rate"}, {"per_ms", "per"}};
+	size_t n = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_"
+	    "abcdefghijklmnopqrstuvwxyz");
+	char *s;
+
+	if (n == 0 || text[n] != ':')
+		return text;
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		if (strlen(others[i].word) == n &&
+		    memcmp(others[i].word, text, n) == 0)
+			return web_printf(&a->web, "%s%s", others[i].name,
+			    text + n);
+	s = web_printf(&a->web, "%s", text);
+	for (size_t i = 0; i < n; i++)
+		if (s[i] >= 'A' && s[i] <= 'Z')
+			s[i] |= 0x20;
+	return s;
+}
+
 static void
 on_done(struct bh_call *call)
 {
 	struct ask *a = call->user;
+	const char *text = call->text ? call->text : "";
 
 	a->running = false;
 	client_drop(a->client);
 	if (call->status != BH_OK)
 		ask_problem(a, code_status(call->status),
-		    code_word(call->status), call->text ? call->text : "",
-		    call->retry_ms);
+		    code_word(call->status), a->retold ? a->retold(a, text) :
+		    ask_retell(a, text), call->retry_ms);
 	else
 		a->then(a);
 }

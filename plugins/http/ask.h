@@ -60,6 +60,9 @@ struct ask {
 	char *taken;			/* FETCH's answer, until it is sent */
 	struct bh_hook *hook;
 	unsigned line;			/* of a batch, for errors; 0: none */
+	/* An error of the command in the words of the request; NULL: it
+	 * starts with the name of a value, or with none. */
+	const char *(*retold)(struct ask *a, const char *text);
 };
 
 /* The word of an error, "QUEUEFULL", and its HTTP status. */
@@ -102,6 +105,9 @@ void ask_word(struct ask *a, const char *word);
 void ask_number(struct ask *a, int64_t v);
 /* Sends it; then() gets the answer if it is a good one. */
 void ask_run(struct ask *a, unsigned flags, ask_fn *then);
+/* The text of an error with the name that the value has in this door:
+ * "PRIORITY: 'x' is no …" is about priority. */
+const char *ask_retell(struct ask *a, const char *text);
 /* Another one for the same request. */
 void ask_again(struct ask *a);
 

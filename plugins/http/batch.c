@@ -3,6 +3,7 @@
  * /v1/queues/{}/jobs:batch: a job on each line, {"payload":…, options…}. All
  * of them are added, or none.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -100,6 +101,30 @@ is_blank(struct bh_bytes line)
 	return strspn(line.data, " \t\r") >= line.len;
 }
 
+/* "number 2 of 3: …" is about the second line that is not blank. */
+static const char *
+name_line(struct ask *a, const char *text)
+{
+	const char *p = text_str(&a->web.body);
+	const char *end = p + a->web.body.len;
+	long long number, all, jobs = 0;
+	int n = 0;
+
+	if (sscanf(text, "number %lld of %lld: %n", &number, &all, &n) != 2 ||
+	    n == 0)
+		return ask_retell(a, text);
+	for (unsigned line = 1; p < end; line++) {
+		const char *stop = memchr(p, '\n', (size_t)(end - p));
+		struct bh_bytes v = {p, (size_t)((stop ? stop : end) - p)};
+
+		p = stop ? stop + 1 : end;
+		if (!is_blank(v) && ++jobs == number)
+			return web_printf(&a->web, "line %u: %s", line,
+			    ask_retell(a, text + n));
+	}
+	return text;
+}
+
 void
 job_batch(struct ask *a)
 {
@@ -132,5 +157,6 @@ job_batch(struct ask *a)
 		return;
 	}
 	a->argv[1] = bytes_of(web_printf(&a->web, "%zu", jobs));
+	a->retold = name_line;
 	ask_run(a, 0, added);
 }

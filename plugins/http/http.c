@@ -155,15 +155,32 @@ check_origin(struct ask *a)
 	return true;
 }
 
+/* Without a token, and from where that is no role. */
+static bool
+is_stranger(const struct ask *a)
+{
+	const struct web_conn *conn = a->web.conn;
+
+	return !a->client->token && !web_is_unix(conn) &&
+	    (!web_is_loopback(conn) || strcmp(a->door->host->option_str(
+	    "loopback_role"), "none") == 0);
+}
+
 static bool
 check_token(struct ask *a)
 {
 	if (client_identify(a->client, a->web.conn,
-	    a->web.headers[WEB_AUTHORIZATION]) == 0)
-		return true;
-	ask_fail(a, BH_E_WRONGPASS, "Authorization: this is no token of this"
-	    " server; 'Bearer TOKEN' is expected");
-	return false;
+	    a->web.headers[WEB_AUTHORIZATION]) < 0) {
+		ask_fail(a, BH_E_WRONGPASS, "Authorization: this is no token"
+		    " of this server; 'Bearer TOKEN' is expected");
+		return false;
+	}
+	/* Bodies can be large: those of strangers are not even read. */
+	if (a->route->body != BODY_NONE && !is_hook(a) && is_stranger(a)) {
+		ask_fail(a, BH_E_NOAUTH, "Authentication required.");
+		return false;
+	}
+	return true;
 }
 
 static bool

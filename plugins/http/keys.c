@@ -5,6 +5,8 @@
 
 #include "http/routes.h"
 
+#define TAKE_BURST 6			/* word of LIMIT.TAKE */
+
 static void
 add_key(struct ask *a)
 {
@@ -83,9 +85,13 @@ taken(struct ask *a)
 	    "retry_ms"));
 	bool allowed = json_is_true(json_object_get(map, "allowed")) ||
 	    json_integer_value(json_object_get(map, "allowed")) == 1;
+	int64_t size = 0;
 
+	/* What it holds when it is full: never less than what remains. */
+	number_parse(a->argv[TAKE_BURST].data, a->argv[TAKE_BURST].len,
+	    &size);
 	web_header(&a->web, "RateLimit-Limit", web_printf(&a->web, "%lld",
-	    (long long)json_integer_value(json_object_get(one, "limit"))));
+	    (long long)size));
 	web_header(&a->web, "RateLimit-Remaining", web_printf(&a->web, "%lld",
 	    (long long)json_integer_value(json_object_get(one,
 	    "remaining"))));

@@ -60,17 +60,27 @@ add_member(struct ask *a, struct pairs *p, const char *name, const char *word)
 static bool
 add_times(struct ask *a, struct pairs *p)
 {
+	struct bh_bytes cron;
 	int64_t ms;
 	bool every;
 
-	if (!ask_span(a, p, "every", &ms, &every))
+	if (!ask_value(a, p, "cron", &cron) ||
+	    !ask_span(a, p, "every", &ms, &every))
 		return false;
+	if (every == (cron.data != NULL)) {
+		ask_fail(a, BH_E_BADARG, "cron, every: one of them is"
+		    " expected%s", every ? ", not both" : "");
+		return false;
+	}
+	if (cron.data) {
+		ask_word(a, "CRON");
+		ask_add(a, cron);
+	}
 	if (every) {
 		ask_word(a, "EVERY");
 		ask_number(a, ms);
 	}
-	return add_member(a, p, "cron", "CRON") &&
-	    add_member(a, p, "tz", "TZ") &&
+	return add_member(a, p, "tz", "TZ") &&
 	    add_member(a, p, "misfire", "MISFIRE") &&
 	    add_member(a, p, "overlap", "OVERLAP");
 }

@@ -80,7 +80,7 @@ def test_a_time_may_be_a_date(w, c, q):
     ("delay=5", ["delay", "'5'", "5m"]),
     ("delay=soon", ["delay", "soon"]),
     ("colour=red", ["unknown query parameter", "colour"]),
-    ("priority=10", ["PRIORITY", "10"]),
+    ("priority=10", ["priority", "10"]),
     ("delay=1s&delay=2s", ["delay", "twice"]),
     ("backoff=fixed", ["backoff_delay"]),
     ("unique_ttl=1s", ["unique_ttl", "unique"]),
@@ -162,7 +162,7 @@ def test_a_batch_is_added_as_a_whole(w, c, q):
     ('{"payload":[],"payload_encoding":"text"}', ["line 2"]),
     ('{"payload":"x","payload_encoding":"base64"}', ["line 2", "base64"]),
     ('{"payload":1,"payload":2}', ["line 2", "duplicate"]),
-    ('{"payload":1,"priority":77}', ["2", "PRIORITY"]),
+    ('{"payload":1,"priority":77}', ["2", "priority"]),
 ])
 def test_a_bad_line_adds_nothing(w, q, bad, words):
     r = w.post("/v1/queues/%s/jobs:batch" % q, '{"payload":1}\n%s\n' % bad)

@@ -273,3 +273,53 @@ def subscribed(publish, receivers=1):
     while publish() < receivers:
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+# Answers of the interface, with their types.
+
+JOB_INTEGERS = ("priority attempt attempts error_count stalled run_at "
+                "expires_at created_at started_at finished_at "
+                "lease_until").split()
+JOB_STRINGS = "id queue state group unique token error origin".split()
+JOB_MEMBERS = set(JOB_INTEGERS + JOB_STRINGS + [
+    "payload", "payload_encoding", "result", "result_encoding", "errors",
+    "progress", "worker"])
+
+
+def check_job(job):
+    """The types of a job's object; the job."""
+    for name in JOB_INTEGERS:
+        assert type(job.get(name, 0)) is int, (name, job)
+    for name in JOB_STRINGS:
+        assert type(job.get(name, "")) is str, (name, job)
+    assert {"id", "queue", "state", "payload", "priority", "attempt",
+            "attempts", "run_at", "created_at"} <= set(job), job
+    assert not set(job) - JOB_MEMBERS, set(job) - JOB_MEMBERS
+    assert job["id"].isdigit()
+    assert job["payload_encoding"] in ("json", "text", "base64")
+    if "result" in job:
+        assert job["result_encoding"] in ("json", "text", "base64")
+    for e in job.get("errors", []):
+        assert type(e["attempt"]) is int and type(e["at"]) is int, e
+        assert type(e["message"]) is str, e
+    return job
+
+
+def show(w, id):
+    r = w.get("/v1/jobs/" + id)
+    assert r.status == 200, r
+    assert r.headers["content-type"].startswith("application/json")
+    return check_job(r.json)
+
+
+def fetch(w, queue, **query):
+    jobs = w.fetch(queue, **query)
+    for j in jobs:
+        check_job(j)
+        assert j["state"] == "active" and j["token"], j
+    return jobs
+
+
+def empty(r):
+    assert r.status == 204 and r.body == b"", r
+    return True
