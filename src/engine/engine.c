@@ -164,7 +164,7 @@ engine_time(struct engine *e, int64_t wall_ms, int64_t mono_ms)
 {
 	e->now = (struct clock_time){wall_ms, mono_ms};
 	e->turn++;
-	e->sweep_left = SLICE;
+	e->sweep_left = e->catch_left = SLICE;
 }
 
 void
@@ -233,7 +233,8 @@ engine_shed_completed(struct engine *e)
 
 /* --- what is due --- */
 
-enum { DUE_PER_TURN = 4096, JUMP_MS = 1000 };
+/* A schedule's tick is a whole add: it counts as so many. */
+enum { DUE_PER_TURN = 4096, TICK_COST = 8, JUMP_MS = 1000 };
 
 /* A jump of the wall clock does not shorten the life of a job that waited by
  * mono; a restart must not either. */
@@ -322,14 +323,14 @@ engine_run_due(struct engine *e)
 	while (left > 0 && (t = heap_top(&e->wall)) &&
 	    t->at <= e->now.wall_ms) {
 		heap_remove(&e->wall, t);
+		left -= t->kind == NODE_SCHEDULE ? TICK_COST : 1;
 		due(e, t);
-		left--;
 	}
 	while (left > 0 && (t = heap_top(&e->mono)) &&
 	    t->at <= e->now.mono_ms) {
 		heap_remove(&e->mono, t);
+		left -= t->kind == NODE_SCHEDULE ? TICK_COST : 1;
 		due(e, t);
-		left--;
 	}
 }
 

@@ -322,6 +322,9 @@ void schedule_restore(struct engine *e, int64_t id,
     const struct bh_schedule *row, const struct jschedule_state *state);
 void schedule_restore_tick(struct engine *e, int64_t id, int64_t n,
     const struct bh_tick *tick);
+/* The newest line of its history. */
+void schedule_keep_tick(struct schedule *s, int64_t n,
+    const struct bh_tick *tick);
 void schedule_free_all(struct engine *e);
 
 /* --- tick.c --- */

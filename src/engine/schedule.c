@@ -37,13 +37,17 @@ find(const struct engine *e, struct bh_bytes name)
 }
 
 static struct schedule *
-find_id(const struct engine *e, int64_t id)
+find_id(struct engine *e, int64_t id)
 {
-	struct schedule *s;
+	struct schedule *s = e->ticking;
 
+	if (s && s->id == id)
+		return s;
 	TAILQ_FOREACH(s, &e->schedules, all)
-		if (s->id == id)
+		if (s->id == id) {
+			e->ticking = s;
 			return s;
+		}
 	return NULL;
 }
 
@@ -129,13 +133,14 @@ insert(struct engine *e, struct schedule *s)
 {
 	struct schedule *o;
 
-	TAILQ_FOREACH(o, &e->schedules, all)
-		if (name_order(o->row.name, s->row.name) > 0)
+	/* From the end: recovery comes in this order. */
+	TAILQ_FOREACH_REVERSE(o, &e->schedules, schedules, all)
+		if (name_order(o->row.name, s->row.name) <= 0)
 			break;
 	if (o)
-		TAILQ_INSERT_BEFORE(o, s, all);
+		TAILQ_INSERT_AFTER(&e->schedules, o, s, all);
 	else
-		TAILQ_INSERT_TAIL(&e->schedules, s, all);
+		TAILQ_INSERT_HEAD(&e->schedules, s, all);
 	e->nschedules++;
 }
 
@@ -161,6 +166,8 @@ static void
 schedule_free(struct engine *e, struct schedule *s)
 {
 	schedule_unarm(e, s);
+	if (e->ticking == s)
+		e->ticking = NULL;
 	TAILQ_REMOVE(&e->schedules, s, all);
 	e->nschedules--;
 	zone_put(e, s->zone);
@@ -205,8 +212,13 @@ schedule_restore_tick(struct engine *e, int64_t id, int64_t n,
 {
 	struct schedule *s = find_id(e, id);
 
-	if (!s)
-		return;
+	if (s)
+		schedule_keep_tick(s, n, tick);
+}
+
+void
+schedule_keep_tick(struct schedule *s, int64_t n, const struct bh_tick *tick)
+{
 	memmove(s->ticks + 1, s->ticks,
 	    (JSCHEDULE_TICKS - 1) * sizeof(*s->ticks));
 	s->ticks[0] = *tick;

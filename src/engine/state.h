@@ -280,6 +280,7 @@ struct zone {
 	TAILQ_ENTRY(zone) all;
 	size_t refs;
 	struct tz *tz;
+	int64_t looked;			/* the turn that looked at its file */
 };
 
 /* due is on its own clock: wall for cron, mono for every. */
@@ -349,9 +350,11 @@ struct engine {
 	struct err refuse;		/* why new work is refused, code 0: not */
 	const struct bh_events *events;
 	void *events_arg;
-	TAILQ_HEAD(, schedule) schedules;
+	TAILQ_HEAD(schedules, schedule) schedules;
+	struct schedule *ticking;	/* the last one of find_id() */
 	size_t nschedules;
 	int64_t max_schedules;
+	int catch_left;			/* ticks to make up for in this turn */
 	int64_t next_schedule;
 	TAILQ_HEAD(, zone) zones;
 	int64_t zones_at;		/* mono: look at their files again */

@@ -181,8 +181,10 @@ zone_renew(struct engine *e, struct zone *z)
 	struct err err = ERR_INIT;
 	struct tz *tz;
 
-	if (!tz_changed(z->tz))
+	if (z->looked == e->turn || !tz_changed(z->tz)) {
+		z->looked = e->turn;
 		return false;
+	}
 	/* A file that is being written is looked at again later. */
 	if (tz_load(tz_name(z->tz), strlen(tz_name(z->tz)), &tz, &err) < 0)
 		return false;
@@ -250,8 +252,8 @@ schedule_enter_all(struct engine *e)
 
 /* --- ticks --- */
 
-/* One more line of its history, and where it stands now. While the disk refuses, nothing is written: after a crash these
- * ticks are missed ones. */
+/* One more line of its history, and where it stands now. While the disk
+ * refuses, nothing is written: after a crash these ticks are missed ones. */
 static void
 note(struct engine *e, struct schedule *s, int64_t due,
     enum bh_tick_outcome outcome, int64_t job)
@@ -259,7 +261,7 @@ note(struct engine *e, struct schedule *s, int64_t due,
 	struct bh_tick t = {to_wall(e, s, due), e->now.wall_ms, outcome, job};
 	struct jrec r = {.kind = JR_SCHEDULE_TICK, .id = s->id};
 
-	schedule_restore_tick(e, s->id, s->nticks + 1, &t);
+	schedule_keep_tick(s, s->nticks + 1, &t);
 	s->due = tick_after(s, due);
 	s->after = is_cron(s) && s->due <= e->now.wall_ms ? due
 	    : e->now.wall_ms;
@@ -329,14 +331,14 @@ skip_until(struct engine *e, struct schedule *s, int64_t from, int64_t until)
 		note(e, s, due[--n], BH_TICK_SKIPPED, 0);
 }
 
-/* A slice of those that are made up for, one by one. */
+/* Those that are made up for, one by one; a slice of all schedules' a turn. */
 static void
 catch_up(struct engine *e, struct schedule *s, int64_t from, int64_t last)
 {
 	int64_t now = now_of(e, s), next;
-	int left = SLICE;
 
-	for (; left > 0 && from <= last; left--, from = next) {
+	for (; e->catch_left > 0 && from <= last; e->catch_left--,
+	    from = next) {
 		next = tick_after(s, from);
 		run(e, s, from, now - from > GRACE_MS ? BH_TICK_LATE
 		    : BH_TICK_RAN, true);
@@ -384,6 +386,22 @@ first_due(const struct engine *e, const struct schedule *s)
 	return from;
 }
 
+/* Others have had all that this turn makes up for. */
+static bool
+must_wait(const struct engine *e, const struct schedule *s)
+{
+	return e->catch_left <= 0 && s->row.misfire == BH_MISFIRE_ALL &&
+	    s->due <= now_of(e, s);
+}
+
+/* Goes on in another turn. */
+static void
+postpone(struct engine *e, struct schedule *s)
+{
+	heap_set(is_cron(s) ? &e->wall : &e->mono, &s->timer,
+	    now_of(e, s) + 1);
+}
+
 void
 schedule_due(struct engine *e, struct schedule *s)
 {
@@ -391,6 +409,10 @@ schedule_due(struct engine *e, struct schedule *s)
 
 	if (s->doubt)
 		accept_clock(s);
+	if (must_wait(e, s)) {
+		postpone(e, s);
+		return;
+	}
 	if (s->zone)
 		zone_renew(e, s->zone);
 	from = s->due > now ? s->due : first_due(e, s);
@@ -407,5 +429,8 @@ schedule_due(struct engine *e, struct schedule *s)
 		run(e, s, last, BH_TICK_RAN,
 		    s->row.overlap == BH_OVERLAP_QUEUE);
 	}
-	schedule_arm(e, s);
+	if (must_wait(e, s))
+		postpone(e, s);
+	else
+		schedule_arm(e, s);
 }

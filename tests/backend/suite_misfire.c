@@ -332,7 +332,39 @@ no_tick_while_draining(void **state)
 	sched_ticks(t, "e", "rsssssssss");
 }
 
+/* However many there are, a turn does a part of it. */
+static void
+what_is_made_up_for_comes_in_slices(void **state)
+{
+	enum { SCHEDULES = 10, MISSED = 300, SLICE_MAX = 1000 };
+	struct suite_env *t = *state;
+	struct call *c;
+	char name[20];
+
+	for (int i = 0; i < SCHEDULES; i++) {
+		struct bh_schedule s;
+
+		snprintf(name, sizeof(name), "s%d", i);
+		s = sched(name, "* * * * * *", NULL, 0);
+		s.misfire = BH_MISFIRE_ALL;
+		sched_put(t, &s);
+	}
+	suite_settle(t);
+	t->wall += MISSED * 1000;
+	c = ask_stats(t, "q", false);
+	call_ok(c);
+	if (c->nqueues)
+		assert_true(c->queues[0].count[BH_WAITING] <= SLICE_MAX);
+	for (int i = 0; i < 100; i++) {
+		t->wall++;
+		suite_settle(t);
+	}
+	assert_int_equal(stats(t, "q")->count[BH_WAITING],
+	    SCHEDULES * MISSED);
+}
+
 const struct suite_case suite_misfire_cases[] = {
+	CASE(what_is_made_up_for_comes_in_slices),
 	CASE_STORAGE(reopen_keeps_rows_and_ticks),
 	CASE_CRASH(a_removed_row_stays_away),
 	CASE_STORAGE(once_makes_up_for_one),
