@@ -403,6 +403,23 @@ tell_pending(struct bus *b)
 	sweep(b);
 }
 
+/* The first message of the ring beyond this id, or NULL; ids ascend. */
+static struct message *
+ring_after(const struct channel *c, uint64_t id)
+{
+	size_t lo = 0, hi = c->n;
+
+	while (lo < hi) {
+		size_t mid = (lo + hi) / 2;
+
+		if (ring_at(c, mid)->news.id <= id)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < c->n ? ring_at(c, lo) : NULL;
+}
+
 /* What the ring has beyond `after`. The callback may end the subscription,
  * and publish: a message that the ring drops meanwhile is a gap again. */
 static void
@@ -420,10 +437,7 @@ replay(struct bh_subscription *s, uint64_t after)
 			tell_gap(s);
 			continue;
 		}
-		m = NULL;
-		for (size_t i = 0; i < c->n && !m; i++)
-			if (ring_at(c, i)->news.id > s->from)
-				m = ring_at(c, i);
+		m = ring_after(c, s->from);
 		if (!m)
 			break;
 		m->refs++;

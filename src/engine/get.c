@@ -359,12 +359,16 @@ engine_list(struct engine *e, struct bh_list *r)
 
 /* --- figures --- */
 
+/* Jobs in groups that a look passes at most: the groups that are the longest
+ * there come first, and most likely have the oldest one. */
+enum { OLDEST_LOOKS = 2000 };
+
 static int64_t
 oldest_waiting(const struct engine *e, const struct queue *q)
 {
 	int64_t oldest = INT64_MAX;
+	int p, left = OLDEST_LOOKS;
 	struct group *g;
-	int p;
 
 	for (p = 0; p < PRIORITIES; p++) {
 		struct node *n = TAILQ_FIRST(&q->ready[p]);
@@ -376,8 +380,11 @@ oldest_waiting(const struct engine *e, const struct queue *q)
 	TAILQ_FOREACH(g, &q->groups, all) {
 		struct node *n = TAILQ_FIRST(&g->line);
 
-		while (n && job_state(job_of_node(n)) != BH_WAITING)
+		while (n && left-- > 0 &&
+		    job_state(job_of_node(n)) != BH_WAITING)
 			n = TAILQ_NEXT(n, link);
+		if (left <= 0)
+			break;
 		if (n && job_of_node(n)->run_at < oldest)
 			oldest = job_of_node(n)->run_at;
 	}
@@ -387,25 +394,38 @@ oldest_waiting(const struct engine *e, const struct queue *q)
 }
 
 static void
+percentiles(struct runtimes *r, int64_t period)
+{
+	struct hist sum = {0};
+	int i;
+
+	for (i = 0; i < HIST_SLICES; i++)
+		if (r->period[i] > period - HIST_SLICES)
+			hist_merge(&sum, &r->slice[i]);
+	r->p50_ms = hist_quantile(&sum, 0.50);
+	r->p95_ms = hist_quantile(&sum, 0.95);
+	r->p99_ms = hist_quantile(&sum, 0.99);
+	r->told_count = r->count;
+	r->told_period = period;
+}
+
+static void
 runtimes(const struct engine *e, const struct queue *q,
     struct bh_queue_stats *out)
 {
 	int64_t period = e->now.mono_ms / HIST_SLICE_MS;
-	struct hist sum = {0};
-	int i;
+	struct runtimes *r = q->runtimes;
 
-	if (!q->runtimes)
+	if (!r)
 		return;
-	for (i = 0; i < HIST_SLICES; i++)
-		if (q->runtimes->period[i] > period - HIST_SLICES)
-			hist_merge(&sum, &q->runtimes->slice[i]);
-	out->p50_ms = hist_quantile(&sum, 0.50);
-	out->p95_ms = hist_quantile(&sum, 0.95);
-	out->p99_ms = hist_quantile(&sum, 0.99);
-	out->runtime_count = q->runtimes->count;
-	out->runtime_sum_ms = q->runtimes->sum_ms;
-	memcpy(out->runtime_bucket, q->runtimes->bucket,
-	    sizeof(out->runtime_bucket));
+	if (r->told_count != r->count || r->told_period != period)
+		percentiles(r, period);
+	out->p50_ms = r->p50_ms;
+	out->p95_ms = r->p95_ms;
+	out->p99_ms = r->p99_ms;
+	out->runtime_count = r->count;
+	out->runtime_sum_ms = r->sum_ms;
+	memcpy(out->runtime_bucket, r->bucket, sizeof(out->runtime_bucket));
 }
 
 static void

@@ -190,6 +190,10 @@ struct runtimes {
 	/* Since the start, as bh_queue_stats has them. */
 	int64_t count, sum_ms;
 	int64_t bucket[BH_RUNTIME_BUCKETS];
+	/* What was told last, and of when: a look at all queues reads no
+	 * histogram that is as it was. */
+	int64_t told_count, told_period;
+	int64_t p50_ms, p95_ms, p99_ms;
 };
 
 struct waiter;
