@@ -48,6 +48,7 @@ engine_new(const struct engine_config *config)
 	TAILQ_INIT(&e->bulks);
 	TAILQ_INIT(&e->lru);
 	TAILQ_INIT(&e->schedules);
+	TAILQ_INIT(&e->late);
 	TAILQ_INIT(&e->zones);
 	TAILQ_INIT(&e->owed);
 	TAILQ_INIT(&e->told);
@@ -364,7 +365,7 @@ engine_next(const struct engine *e)
 	struct heap_item *t = heap_top(&e->mono);
 	int64_t at = t ? t->at : INT64_MAX;
 
-	if (e->more || !TAILQ_EMPTY(&e->fresh))
+	if (e->more || !TAILQ_EMPTY(&e->fresh) || !TAILQ_EMPTY(&e->late))
 		return e->now.mono_ms;
 	if (!TAILQ_EMPTY(&e->bulks) && !TAILQ_FIRST(&e->bulks)->reading)
 		return e->now.mono_ms;

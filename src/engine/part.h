@@ -332,8 +332,8 @@ void schedule_free_all(struct engine *e);
 void schedule_enter_all(struct engine *e);
 /* Its timer rang. */
 void schedule_due(struct engine *e, struct schedule *s);
-/* Before what is due is done: the wall clock may have jumped, and now and
- * then a zone's file has changed. */
+/* Before what is due is done: the wall clock may have jumped, now and then a
+ * zone's file has changed, and some were postponed. */
 void schedule_look(struct engine *e);
 void schedule_reload_zones(struct engine *e);
 /* No tick any more; what is missed is found at the next start. */

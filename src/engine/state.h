@@ -302,6 +302,8 @@ struct schedule {
 	int64_t doubt_wall;		/* when that was noticed */
 	bool grumbled;			/* the last tick was skipped */
 	int64_t burst;			/* missed ticks made up for in a row */
+	bool postponed;			/* in engine.late, without a timer */
+	TAILQ_ENTRY(schedule) late;
 	int64_t nticks;			/* ever */
 	size_t kept;
 	struct bh_tick ticks[JSCHEDULE_TICKS];	/* newest first */
@@ -355,6 +357,7 @@ struct engine {
 	const struct bh_events *events;
 	void *events_arg;
 	TAILQ_HEAD(schedules, schedule) schedules;
+	struct schedules late;		/* to go on in the next turn */
 	struct schedule *ticking;	/* the last one of find_id() */
 	size_t nschedules;
 	int64_t max_schedules;

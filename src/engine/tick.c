@@ -97,6 +97,9 @@ schedule_state(const struct engine *e, const struct schedule *s)
 void
 schedule_unarm(struct engine *e, struct schedule *s)
 {
+	if (s->postponed)
+		TAILQ_REMOVE(&e->late, s, late);
+	s->postponed = false;
 	heap_remove(is_cron(s) && !s->doubt ? &e->wall : &e->mono, &s->timer);
 }
 
@@ -218,6 +221,8 @@ schedule_look(struct engine *e)
 	}
 	if (e->now.mono_ms >= e->zones_at)
 		schedule_reload_zones(e);
+	while ((s = TAILQ_FIRST(&e->late)))
+		schedule_arm(e, s);
 }
 
 /* What was due by the wall clock is so by the monotonic one now; a wall clock
@@ -398,8 +403,8 @@ must_wait(const struct engine *e, const struct schedule *s)
 static void
 postpone(struct engine *e, struct schedule *s)
 {
-	heap_set(is_cron(s) ? &e->wall : &e->mono, &s->timer,
-	    now_of(e, s) + 1);
+	TAILQ_INSERT_TAIL(&e->late, s, late);
+	s->postponed = true;
 }
 
 void
