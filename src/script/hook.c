@@ -200,34 +200,20 @@ signed_text(const struct hook_opts *o, const struct bh_hook *h,
 	return (struct bh_bytes){buf_peek(room), buf_size(room)};
 }
 
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = (char)(c | 0x20);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* The bytes that a signature stands for; their number, 0 when it is none. */
 static size_t
 decode(struct bh_bytes v, enum hook_encoding encoding, unsigned char *out)
 {
-	size_t i, n = 0;
+	size_t n = 0;
+	int rc;
 
 	if (encoding == HOOK_BASE64)
-		return sodium_base642bin(out, MD_MAX, v.data, v.len, NULL, &n,
-		    NULL, sodium_base64_VARIANT_ORIGINAL) == 0 ? n : 0;
-	if (v.len % 2 || v.len > 2 * MD_MAX)
-		return 0;
-	for (i = 0; i < v.len; i += 2) {
-		int a = hex_digit(v.data[i]), b = hex_digit(v.data[i + 1]);
-
-		if (a < 0 || b < 0)
-			return 0;
-		out[n++] = (unsigned char)(a << 4 | b);
-	}
-	return n;
+		rc = sodium_base642bin(out, MD_MAX, v.data, v.len, NULL, &n,
+		    NULL, sodium_base64_VARIANT_ORIGINAL);
+	else
+		rc = sodium_hex2bin(out, MD_MAX, v.data, v.len, NULL, &n,
+		    NULL);
+	return rc == 0 ? n : 0;
 }
 
 /* A secret as it is, or "whsec_…" decoded. */
