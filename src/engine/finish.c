@@ -360,6 +360,9 @@ finish_release(struct engine *e, struct job *j, int64_t delay_ms)
 {
 	end_lease(e, j);
 	j->attempt--;
+	/* The start is given back, but it has been one. */
+	if (j->ext)
+		j->ext->expires_at = 0;
 	if (delay_ms > 0)
 		j->run_at = e->now.wall_ms + delay_ms;
 	job_write(e, j, JR_JOB_SET, 0);

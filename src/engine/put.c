@@ -8,9 +8,7 @@ enum { DEFAULT_PRIORITY = 5, CACHE_DELAY_MS = 10000 };
 int64_t
 put_expiry(const struct engine *e, const struct job *j)
 {
-	/* Steps tell of a start that was given back. */
-	if (!j->ext || !j->ext->expires_at || j->attempt > 0 ||
-	    job_is(j, JOB_STEPS))
+	if (!j->ext || !j->ext->expires_at || j->attempt > 0)
 		return INT64_MAX;
 	return e->now.mono_ms + (j->ext->expires_at - e->now.wall_ms);
 }

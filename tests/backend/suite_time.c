@@ -321,7 +321,43 @@ a_box_that_boots_in_1970_loses_nothing(void **state)
 	expect_state(t, delayed, BH_WAITING);
 }
 
+/* "Not first started by then": a start that was given back was one. */
+static void
+what_has_started_expires_no_more(void **state)
+{
+	struct suite_env *t = *state;
+	struct bh_job_opts o = opts_none();
+	int64_t id;
+
+	o.expires_ms = 1000;
+	id = put_with(t, "q", "x", &o);
+	finish_release(t, take_id(t, "q", id), 2000);
+	suite_pass(t, 2000);
+	expect_state(t, id, BH_WAITING);
+	finish_release(t, take_id(t, "q", id), 0);
+	suite_pass(t, 2000);
+	expect_state(t, id, BH_WAITING);
+	finish_done(t, take_id(t, "q", id), "r");
+}
+
+static void
+what_has_started_expires_no_more_after_a_restart(void **state)
+{
+	struct suite_env *t = *state;
+	struct bh_job_opts o = opts_none();
+	int64_t id;
+
+	o.expires_ms = 1000;
+	id = put_with(t, "q", "x", &o);
+	finish_release(t, take_id(t, "q", id), 0);
+	suite_reopen(t, 5000);
+	expect_state(t, id, BH_WAITING);
+	take_id(t, "q", id);
+}
+
 const struct suite_case suite_time_cases[] = {
+	CASE(what_has_started_expires_no_more),
+	CASE_STORAGE(what_has_started_expires_no_more_after_a_restart),
 	CASE(a_delay_ends_in_time),
 	CASE(no_delay_is_no_delay),
 	CASE(at_is_a_time_of_the_wall),
