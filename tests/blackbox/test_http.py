@@ -256,8 +256,15 @@ def test_a_job_for_a_client_that_has_hung_up_is_given_back(bh, w, q):
             s.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
             s.sendall(b"POST /v1/queues/%s/fetch?lease=1h HTTP/1.1\r\n"
                       b"Host: localhost\r\n\r\n" % q.encode())
-    wait_until(lambda: w.get("/v1/queues/" + q).json["active"] == 0)
-    assert sorted(j["id"] for j in w.fetch(q, count=20)) == sorted(ids)
+    # None of them may be read yet: no job is active then, but will be.
+    got = []
+
+    def all_are_back():
+        got.extend(j["id"] for j in w.fetch(q, count=20, lease="1h"))
+        return len(got) == len(ids)
+
+    wait_until(all_are_back, "the jobs")
+    assert sorted(got) == sorted(ids)
 
 
 def test_wait_answers_when_the_job_is_over(bh, w, q):
