@@ -351,4 +351,5 @@ engine_take_back(struct engine *e, const struct err *why)
 		queue_answer(e, req);
 	}
 	e->done_tail = at;
+	event_void_all(e);
 }

@@ -57,18 +57,49 @@ event_tell(struct engine *e)
 	}
 }
 
+static int
+by_id(const void *a, const void *b)
+{
+	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
 void
 event_void(struct engine *e, int64_t id)
 {
-	uint64_t durable = journal_durable(e->journal);
-	struct news *n, *next;
-
-	STAILQ_FOREACH_SAFE(n, &e->news, all, next) {
-		if (n->ev.id != id || n->lsn <= durable)
-			continue;
-		STAILQ_REMOVE(&e->news, n, news, all);
-		free(n);
+	if (!e->watched)
+		return;
+	if (e->nvoided == e->voided_cap) {
+		e->voided_cap = e->voided_cap ? e->voided_cap * 2 : 64;
+		e->voided = xrealloc(e->voided,
+		    e->voided_cap * sizeof(*e->voided));
 	}
+	e->voided[e->nvoided++] = id;
+}
+
+void
+event_void_all(struct engine *e)
+{
+	uint64_t durable = journal_durable(e->journal);
+	struct news_list all = STAILQ_HEAD_INITIALIZER(all);
+	struct news *n;
+
+	if (e->nvoided == 0)
+		return;
+	qsort(e->voided, e->nvoided, sizeof(*e->voided), by_id);
+	STAILQ_CONCAT(&all, &e->news);
+	while ((n = STAILQ_FIRST(&all))) {
+		STAILQ_REMOVE_HEAD(&all, all);
+		if (n->lsn > durable && bsearch(&n->ev.id, e->voided,
+		    e->nvoided, sizeof(*e->voided), by_id))
+			free(n);
+		else
+			STAILQ_INSERT_TAIL(&e->news, n, all);
+	}
+	free(e->voided);
+	e->voided = NULL;
+	e->nvoided = e->voided_cap = 0;
 }
 
 void

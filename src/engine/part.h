@@ -168,8 +168,10 @@ void event_note(struct engine *e, enum bh_job_news news, const struct job *j,
     struct bh_bytes text);
 /* Tells what is durable. */
 void event_tell(struct engine *e);
-/* This job's are not told: it has never been. */
+/* This job's are not told, it has never been: noted, and then done for all of
+ * them at once. */
 void event_void(struct engine *e, int64_t id);
+void event_void_all(struct engine *e);
 void event_free_all(struct engine *e);
 
 /* --- unique.c --- */

@@ -369,7 +369,9 @@ struct engine {
 	TAILQ_HEAD(owed_list, owed) owed;	/* callbacks, not told yet */
 	struct owed_list told;
 	bool watched;			/* somebody wants news of jobs */
-	STAILQ_HEAD(, news) news;	/* not durable, or not told yet */
+	STAILQ_HEAD(news_list, news) news; /* not durable, or not told yet */
+	int64_t *voided;		/* whose news is to be forgotten */
+	size_t nvoided, voided_cap;
 };
 
 struct owed {

@@ -310,6 +310,50 @@ test_a_chain_that_changed_a_living_job_waits(void **state)
 	assert_string_equal(payload_of(f, living), "new");
 }
 
+/* --- news --- */
+
+static void
+count_news(void *arg, const struct bh_job_event *ev)
+{
+	int64_t *count = arg;
+
+	count[ev->id % 64]++;
+}
+
+/* What was taken back is no news, what was kept is. */
+static void
+test_no_news_of_jobs_that_never_were(void **state)
+{
+	static const struct bh_events events = {.job = count_news};
+	struct fix *f = *state;
+	int64_t heard[64] = {0}, living = put_living(f);
+	struct chain lost[4] = {0}, kept = {0};
+
+	embedded_ops.listen(f->be, &events, heard);
+	embedded_ops.watch_jobs(f->be, true);
+	faultvfs_fail_all(SQLITE_FULL);
+	for (int i = 0; i < 4; i++) {
+		add(&lost[i], 0, "q", NULL, BH_UNIQUE_KEEP);
+		add(&lost[i], 1, "q", NULL, BH_UNIQUE_KEEP);
+	}
+	add(&kept, 0, "q", NULL, BH_UNIQUE_KEEP);
+	add(&kept, 1, "q", "k", BH_UNIQUE_REPLACE);
+	for (int i = 0; i < 2; i++)
+		issue(f, &lost[i]);
+	issue(f, &kept);
+	for (int i = 2; i < 4; i++)
+		issue(f, &lost[i]);
+	turn_until(f, &lost[3].answered);
+	heal(f);
+	turn_until(f, &kept.answered);
+	assert_int_equal(kept.ids[1], living);
+	assert_int_equal(heard[kept.ids[0] % 64], 1);
+	for (int i = 0; i < 4; i++)
+		for (int k = 0; k < 2; k++)
+			assert_int_equal(heard[lost[i].ids[k] % 64], 0);
+	embedded_ops.watch_jobs(f->be, false);
+}
+
 /* --- keys --- */
 
 struct ask {
@@ -471,6 +515,7 @@ main(void)
 	    T(test_new_jobs_are_taken_back_together),
 	    T(test_a_duplicate_that_changed_nothing_stays),
 	    T(test_a_chain_that_changed_a_living_job_waits),
+	    T(test_no_news_of_jobs_that_never_were),
 	    T(test_keys_wait_for_the_disk),
 	    T(test_a_cache_needs_no_disk),
 	    T(test_a_walk_survives_a_smaller_cache),
