@@ -308,6 +308,7 @@ start(struct daemon *d, struct err *e)
 		log_info("listening on %s", front_address(d->front, i));
 	for (i = 0; host_address(d->host, i); i++)
 		log_info("listening on %s", host_address(d->host, i));
+	idle_configured(d);
 	service_ready(d);
 	log_about(LOG_INFO, LOG_OF(READY),
 	    "bellhopd %s is ready after %lld ms; the store is %s/"
@@ -343,9 +344,11 @@ static int
 run(struct daemon *d)
 {
 	struct err e = ERR_INIT;
+	char *unit;
 	int status = 0;
 
 	journald_open();
+	d->env.journal_unit = unit = journald_unit();
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);	/* a failed write says so itself */
 	d->qopts = qopts_new();
@@ -363,6 +366,7 @@ run(struct daemon *d)
 		log_about(LOG_INFO, LOG_OF(STOPPED), "stopped");
 	qopts_free(&d->qopts);
 	conf_free(&d->conf);
+	free(unit);
 	return status;
 }
 

@@ -20,6 +20,19 @@ struct reload_waiter {
 	void *user;
 };
 
+/* idle.c */
+struct idle {
+	bool possible;			/* somebody would start it again */
+	bool warned;
+	bool looking;			/* at queues and schedules */
+	bool looked, found;		/* the answer: something is due */
+	int64_t at;			/* mono: the next look */
+	int64_t connections;		/* that had come by then */
+	uint64_t round, look_round;	/* + 1 while there is work */
+	struct bh_stats stats;
+	struct bh_schedule_list schedules;
+};
+
 struct daemon {
 	const char *conf_file;		/* NULL: the defaults alone */
 	const char *state_dir;		/* --state-dir, or NULL */
@@ -46,6 +59,8 @@ struct daemon {
 	int64_t service_at;		/* mono: the next word */
 	struct bh_stats counts;		/* for the sentence */
 	bool counting;			/* it is under way */
+
+	struct idle idle;
 
 	/* shutdown.c */
 	bool asked_to_stop;
@@ -93,6 +108,14 @@ void service_reloaded(struct daemon *d);
 void service_stopping(struct daemon *d);
 /* Once a turn; the mono ms when it wants to be called again. */
 int64_t service_turn(struct daemon *d, int64_t mono_ms);
+
+/* --- idle.c --- */
+
+/* At the start and after a reload: whether idle_exit can be kept. */
+void idle_configured(struct daemon *d);
+/* Once a turn, with the mono ms of what is due next; the mono ms when it wants
+ * to be called again. */
+int64_t idle_turn(struct daemon *d, int64_t mono_ms, int64_t due);
 
 /* --- shutdown.c --- */
 

@@ -91,6 +91,7 @@ run(struct daemon *d)
 	d->old_conf = d->conf;
 	d->conf = c;
 	daemon_apply(d);
+	idle_configured(d);
 	host_reload(d->host);
 	pool_load(d->pool, c, scripts_loaded, d);
 }

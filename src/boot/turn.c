@@ -17,6 +17,7 @@
  *     journal as one batch
  *  8. answers leave on the sockets, the plugins' doors' too; dead
  *     connections are freed
+ *  9. the service manager hears of it; a daemon with nothing to do may end
  */
 #include "base/clock.h"
 #include "boot/daemon.h"
@@ -36,7 +37,7 @@ turn_run(void *arg)
 {
 	struct daemon *d = arg;
 	struct clock_time now = clock_now();
-	int64_t next, at, alert;
+	int64_t next, at, alert, due;
 
 	pool_take(d->pool, now.mono_ms);
 	host_take(d->host);
@@ -45,6 +46,7 @@ turn_run(void *arg)
 	next = d->env.ops->turn_end(d->env.be);
 	if (alert < next)
 		next = alert;
+	due = next;
 	at = host_flush(d->host);
 	if (at < next)
 		next = at;
@@ -54,6 +56,9 @@ turn_run(void *arg)
 	if (at < next)
 		next = at;
 	at = service_turn(d, now.mono_ms);
+	if (at < next)
+		next = at;
+	at = idle_turn(d, now.mono_ms, due);
 	if (at < next)
 		next = at;
 	if (d->asked_to_stop && shutdown_step(d, now.mono_ms, &next))

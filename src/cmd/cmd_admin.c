@@ -175,13 +175,16 @@ bellhop_status(struct cmd_call *call)
 	struct bh_health h = {0};
 
 	env->ops->health(env->be, &h);
-	r->ops->map(r, 22 + (env->figures != NULL));
+	r->ops->map(r, 22 + (env->journal_unit != NULL) +
+	    (env->figures != NULL));
 	reply_pair_str(r, "version", BELLHOP_VERSION);
 	reply_pair_int(r, "pid", getpid());
 	reply_pair_int(r, "uptime_ms",
 	    clock_now().wall_ms - env->started_at);
 	reply_pair_str(r, "state_dir", env->conf->state_dir);
 	reply_pair_str(r, "scripts_dir", env->conf->scripts_dir);
+	if (env->journal_unit)
+		reply_pair_str(r, "journal_unit", env->journal_unit);
 	reply_pair_int(r, "shutting_down", env->draining);
 	put_backend(r, &h);
 	reply_pair_int(r, "connections", (int64_t)count_clients(env));

@@ -56,6 +56,7 @@ struct cmd_env {
 	struct bus *bus;		/* boot's; NULL in small tests */
 	bool draining;			/* new work is answered BUSY */
 	int64_t started_at;		/* wall ms */
+	const char *journal_unit;	/* journalctl -u; NULL: log elsewhere */
 
 	/* Set by boot, NULL in small tests. */
 	void *arg;

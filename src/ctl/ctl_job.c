@@ -426,6 +426,24 @@ print_job(struct ctl *ctl, const struct resp_value *job)
 	print_errors(ctl, value_get(job, "errors"));
 }
 
+/* Where the daemon's log is in the journal. */
+static void
+print_log_hint(struct ctl *ctl, const char *id)
+{
+	const struct resp_value *v;
+	struct buf unit = BUF_INIT;
+
+	ctl->quiet = true;
+	v = ctl_ask(ctl, "BELLHOP", "STATUS", NULL);
+	ctl->quiet = false;
+	if (v && value_get(v, "journal_unit")) {
+		render_text(&unit, value_bytes(v, "journal_unit"), 0);
+		fprintf(ctl->out, "\nIts log: journalctl -u %s "
+		    "BELLHOP_JOB=%s\n", buf_str(&unit), id);
+	}
+	buf_done(&unit);
+}
+
 int
 ctl_job(struct ctl *ctl, int argc, char **argv)
 {
@@ -443,6 +461,7 @@ ctl_job(struct ctl *ctl, int argc, char **argv)
 	if (ctl->json)
 		return ctl_json(ctl, v);
 	print_job(ctl, v);
+	print_log_hint(ctl, argv[0]);
 	return CTL_OK;
 }
 

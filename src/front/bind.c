@@ -52,6 +52,7 @@ bind_all(struct bind *b, const char *option, const char *name,
 	int fds[INHERIT_MAX];
 	size_t n = listen_inherit(name, fds, INHERIT_MAX);
 
+	b->inherited = n > 0 || !addresses[0];
 	for (size_t i = 0; i < n; i++)
 		if (add(b, &w, NULL, fds[i], e) < 0)
 			return -1;

@@ -13,6 +13,7 @@
 struct bind {
 	struct listener **listeners;
 	size_t n;
+	bool inherited;			/* none of them is our own */
 };
 
 /* Binds every address of the list, or takes over what systemd passes under

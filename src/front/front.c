@@ -256,3 +256,9 @@ front_address(const struct front *f, size_t i)
 {
 	return bind_address(&f->bind, i);
 }
+
+bool
+front_inherited(const struct front *f)
+{
+	return f->bind.inherited;
+}

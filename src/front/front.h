@@ -41,5 +41,7 @@ void front_close_clients(struct front *f);
 
 /* The i-th address as it is bound; NULL past the end. */
 const char *front_address(const struct front *f, size_t i);
+/* True when systemd holds all of them: it listens on after the daemon. */
+bool front_inherited(const struct front *f);
 
 #endif

@@ -230,6 +230,15 @@ host_address(const struct plugin_host *h, size_t i)
 	return NULL;
 }
 
+bool
+host_inherited(const struct plugin_host *h)
+{
+	for (const struct door_bind *b = h->binds; b; b = b->next)
+		if (!b->bind.inherited)
+			return false;
+	return true;
+}
+
 /* --- news, metrics, health --- */
 
 void

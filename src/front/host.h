@@ -48,6 +48,8 @@ void host_close_doors(struct plugin_host *h);
 
 /* The i-th address that a door listens on; NULL past the end. */
 const char *host_address(const struct plugin_host *h, size_t i);
+/* As front_inherited(). */
+bool host_inherited(const struct plugin_host *h);
 
 /* News of a job, to the plugins' sinks. */
 void host_job(struct plugin_host *h, const struct bh_job_event *ev);

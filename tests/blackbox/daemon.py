@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -27,6 +28,21 @@ POISON = re.compile(
 PATIENCE = float(os.environ.get("BELLHOP_TEST_PATIENCE", "45"))
 
 CtlResult = collections.namedtuple("CtlResult", "status out err")
+
+
+# A process that gets listening sockets from systemd has them from descriptor 3
+# on, and an environment that says so with its own process id.
+HAND_OVER = """
+import fcntl, os, sys
+fds = [fcntl.fcntl(int(x), fcntl.F_DUPFD, 100)
+       for x in sys.argv[1].split(",")]
+for i, fd in enumerate(fds):
+    os.dup2(fd, 3 + i)
+    os.close(fd)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(fds)),
+                  LISTEN_FDNAMES=sys.argv[2])
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 class StartError(Exception):
@@ -113,6 +129,7 @@ class Daemon:
         self.port = free_port()
         self.listen = None
         self.http_port = free_port() if http else None
+        self.held = []          # see hold_sockets()
         plugins = list(plugins) + (["http"] if http else [])
         if plugins:
             self.options.setdefault("plugin_dir", plugin_dir())
@@ -180,12 +197,32 @@ class Daemon:
 
     def spawn(self, *args):
         env = dict(os.environ, **self.env)
+        argv = [find_binary("bellhopd"), "--config", self.conf,
+                "--foreground", *args]
+        fds = [s.fileno() for _, s in self.held]
+        if fds:
+            argv = [sys.executable, "-c", HAND_OVER,
+                    ",".join(map(str, fds)),
+                    ":".join(name for name, _ in self.held)] + argv
         with open(self.stderr, "ab") as err:
             self.proc = subprocess.Popen(
-                [find_binary("bellhopd"), "--config", self.conf,
-                 "--foreground", *args],
-                stdin=subprocess.DEVNULL, stdout=err, stderr=err, env=env)
+                argv, stdin=subprocess.DEVNULL, stdout=err, stderr=err,
+                env=env, pass_fds=fds)
         Daemon.running.append(self)
+
+    def hold_sockets(self):
+        """Listens in the daemon's place, as bellhop.socket does: each start
+        hands the sockets over, and they stay when it ends."""
+        s = socket.socket(socket.AF_UNIX)
+        s.bind(self.sock)
+        self.held = [("resp", s)]
+        if self.http_port:
+            s = socket.socket()
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            s.bind(("127.0.0.1", self.http_port))
+            self.held.append(("http", s))
+        for _, s in self.held:
+            s.listen(64)
 
     def _answers(self):
         if self.proc.poll() is not None:

@@ -2,6 +2,7 @@
 """What a service manager hears on $NOTIFY_SOCKET, and the log's own form
 under a journal."""
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -136,3 +137,128 @@ def test_under_a_journal_lines_have_a_priority_and_no_time(make):
     else:
         assert line.startswith("<6>listening on ")
         assert "<6>stopped" in rest
+
+
+# --- idle_exit ----------------------------------------------------------------
+
+LOG = """
+return { queue = "log", perform = function(job) log.info("at work") end }
+"""
+
+
+@pytest.fixture
+def make_held(make):
+    """Daemons that get their sockets from outside and end when idle."""
+    made = []
+
+    def maker(idle="200ms", **kw):
+        d = make({"idle_exit": idle}, start=False, **kw)
+        d.hold_sockets()
+        made.append(d)
+        return d.start()
+
+    yield maker
+    for d in made:
+        for _, s in d.held:
+            s.close()
+
+
+def ended_idle(d):
+    assert d.wait_exit() == 0
+    assert "(idle_exit)" in d.err_text()
+    return d
+
+
+def test_an_idle_daemon_ends_and_the_next_client_is_served(make_held):
+    d = ended_idle(make_held(http=True))
+    # It waits in the backlog, which is what starts the daemon.
+    with socket.create_connection(("127.0.0.1", d.http_port)) as web:
+        web.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert select.select([s for _, s in d.held], [], [], PATIENCE)[0]
+        d.start()
+        assert web.recv(12) == b"HTTP/1.1 200"
+    ended_idle(d)
+
+
+def test_a_client_keeps_it(make_held):
+    d = make_held(http=True)
+    c = d.client()
+    # Far beyond the 200 ms.
+    time.sleep(1)
+    assert c.call("PING") == "PONG"
+    c.close()
+    ended_idle(d)
+
+
+def test_a_delayed_job_keeps_it_until_it_has_run(make_held):
+    d = make_held(scripts={"log.lua": LOG})
+    with d.client() as c:
+        job = c.add("log", "x", DELAY=1500)
+    ended_idle(d)
+    d.start()
+    assert d.client().state(job) == "completed"
+
+
+def test_a_delayed_job_without_handler_keeps_it_until_due(make_held):
+    d = make_held()
+    with d.client() as c:
+        job = c.add("later", "x", DELAY=1500)
+        due = c.get(job)["run_at"]
+    ended_idle(d)
+    assert time.time() * 1000 >= due
+
+
+def test_a_job_of_an_outside_worker_keeps_it(make_held):
+    d = make_held()
+    with d.client() as c:
+        c.add("q", "x", MAX_STALLED=1)
+        job = c.fetch1("q", LEASE=1500)
+    # The lease has to end first; then nobody serves the queue.
+    ended_idle(d)
+    d.start()
+    assert d.client().get(job["id"])["stalled"] == 1
+
+
+def test_a_schedule_keeps_it(make_held):
+    d = make_held(idle="50ms", scripts={"log.lua": LOG})
+    with d.client() as c:
+        c.call("SCHEDULE.SET", "tick", "log", "x", "EVERY", 400)
+    wait_until(lambda: d.err_text().count("at work") >= 3, "three ticks")
+    with d.client() as c:
+        c.call("SCHEDULE.DEL", "tick")
+    ended_idle(d)
+
+
+def test_what_waits_for_somebody_does_not_keep_it(make_held):
+    d = make_held(scripts={"log.lua": LOG})
+    with d.client() as c:
+        c.call("QUEUE.PAUSE", "log")
+        c.add("log", "x")
+        c.add("nobody", "x")
+    ended_idle(d)
+
+
+def test_a_held_queue_keeps_it(make_held):
+    d = make_held(scripts={"log.lua": LOG})
+    with d.client() as c:
+        c.call("QUEUE.HOLD", "log", 1500)
+        job = c.add("log", "x")
+    ended_idle(d)
+    d.start()
+    assert d.client().state(job) == "completed"
+
+
+def test_idle_exit_is_taken_by_a_reload(make_held):
+    d = make_held(idle="0s")
+    d.write_config({"idle_exit": "100ms"})
+    d.signal(signal.SIGHUP)
+    ended_idle(d)
+
+
+def test_idle_exit_needs_inherited_sockets(make):
+    d = make({"idle_exit": "50ms"})
+    assert d.err_text().count("idle_exit has no effect") == 1
+    d.reload_ok()
+    time.sleep(0.5)
+    assert d.client().call("PING") == "PONG"
+    assert d.err_text().count("idle_exit has no effect") == 1

@@ -321,7 +321,12 @@ static void
 a_job_is_an_object(void **state)
 {
 	static const struct line lines[] = {
-		{"JOB.GET 7", JOB}, {"JOB.GET 8", "_\r\n"}, {NULL, NULL}};
+		{"JOB.GET 7", JOB}, {"JOB.GET 8", "_\r\n"},
+		{"BELLHOP STATUS", "%1\r\n$12\r\njournal_unit\r\n"
+		    "$7\r\nbellhop\r\n"}, {NULL, NULL}};
+	static const struct line elsewhere[] = {
+		{"JOB.GET 7", JOB}, {"BELLHOP STATUS", "%0\r\n"},
+		{NULL, NULL}};
 	int status;
 
 	(void)state;
@@ -334,6 +339,11 @@ a_job_is_an_object(void **state)
 	ask(lines, "job 7", &status);
 	assert_non_null(strstr(out_text, "payload   {\"guest\": \"A\"}\n"));
 	assert_non_null(strstr(out_text, "boom\n"));
+	assert_non_null(strstr(out_text,
+	    "\nIts log: journalctl -u bellhop BELLHOP_JOB=7\n"));
+	ask(elsewhere, "job 7", &status);
+	assert_int_equal(status, 0);
+	assert_null(strstr(out_text, "journalctl"));
 	ask(lines, "job 8", &status);
 	assert_int_equal(status, 1);
 	assert_non_null(strstr(err_text, "there is no job 8"));
