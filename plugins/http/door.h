@@ -8,6 +8,7 @@
 #include "plugin.h"
 #include "http/web.h"
 
+struct client;
 struct feed;
 
 struct door {
@@ -18,6 +19,7 @@ struct door {
 	bool draining;
 	/* Since the start, for /metrics: by the first digit of the status. */
 	uint64_t answers[6];
+	TAILQ_HEAD(, client) clients;	/* that are connected */
 	TAILQ_HEAD(, feed) feeds;	/* event streams and WebSockets */
 	size_t nfeeds;
 	struct ev_timer *beat;		/* runs while there is a feed */
@@ -26,7 +28,9 @@ struct door {
 
 /* Who speaks on a connection; it outlives it while a call runs. */
 struct client {
+	TAILQ_ENTRY(client) entry;
 	const struct bh_host *host;
+	struct web_conn *conn;		/* until it is closed */
 	struct bh_caller *caller;	/* made by its first request */
 	char *token;
 	unsigned busy;

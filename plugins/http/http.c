@@ -46,7 +46,9 @@ on_opened(void *arg, struct web_conn *conn)
 	struct client *c = mem_new(sizeof(*c));
 
 	c->host = door_of(arg)->host;
+	c->conn = conn;
 	c->busy = 1;			/* the connection */
+	TAILQ_INSERT_TAIL(&door_of(arg)->clients, c, entry);
 	*web_user(conn) = c;
 }
 
@@ -55,7 +57,8 @@ on_closed(void *arg, struct web_conn *conn)
 {
 	struct client *c = *web_user(conn);
 
-	(void)arg;
+	TAILQ_REMOVE(&door_of(arg)->clients, c, entry);
+	c->conn = NULL;
 	c->closed = true;
 	client_drop(c);
 }
@@ -446,6 +449,16 @@ reload(void *arg)
 }
 
 static void
+kill_caller(void *arg, struct bh_caller *caller)
+{
+	struct client *c;
+
+	TAILQ_FOREACH(c, &door_of(arg)->clients, entry)
+		if (c->caller == caller)
+			web_end(c->conn);
+}
+
+static void
 figures(void *arg, const struct bh_metrics *m)
 {
 	struct door *d = arg;
@@ -473,11 +486,12 @@ init(const struct bh_host *host, char err[BH_ERROR_TEXT])
 {
 	static const struct bh_door_ops ops = {.start = start, .take = take,
 	    .flush = flush, .drain = drain, .idle = idle, .close = close_all,
-	    .reload = reload};
+	    .reload = reload, .kill = kill_caller};
 	struct door *d = mem_new(sizeof(*d));
 
 	(void)err;
 	d->host = host;
+	TAILQ_INIT(&d->clients);
 	feed_init(d);
 	the_door = d;
 	host->add_door(&ops, d);

@@ -216,12 +216,17 @@ web_has_left(const struct web_req *r)
 }
 
 void
+web_end(struct web_conn *c)
+{
+	web_cut(c);
+	web_resume(c);
+}
+
+void
 web_abort(struct web_req *r)
 {
-	if (!r->conn)
-		return;
-	web_cut(r->conn);
-	web_resume(r->conn);
+	if (r->conn)
+		web_end(r->conn);
 }
 
 /* ---------------------------------------------------------------- requests */

@@ -7,7 +7,7 @@
  * then exactly one of web_reply(), web_stream_open() and web_upgrade(), at
  * once or later; end() when it is over in every respect, and its memory goes.
  * A client that hangs up meanwhile is told by gone() if web_watch() asked for
- * it; the answer is still owed.
+ * it, or when its connection is closed first; the answer is still owed.
  *
  * Deadlines are swept by one timer, which runs only while there is a
  * connection: a request has web_limits.request_s to arrive, a connection may
@@ -146,7 +146,8 @@ void web_watch(struct web_req *r);
 /* The client has hung up by now, as far as is known. */
 bool web_has_left(const struct web_req *r);
 
-/* Ends its connection, whatever is on its way. */
+/* Ends a connection, whatever is on its way. */
+void web_end(struct web_conn *c);
 void web_abort(struct web_req *r);
 
 /* A header of the answer; both strings are copied. */

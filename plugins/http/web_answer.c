@@ -137,6 +137,7 @@ web_over(struct web_req *r)
 {
 	if (!(r->flags & R_ANSWERED) && r->flags & R_COMPLETE) {
 		web_detach(r);
+		r->web->ops.gone(r->web->arg, r);
 		return;
 	}
 	if (r->socket && !r->socket->opened)

@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from daemon import wait_until
-from web import Events, Reader, Socket, Web, connect, subscribed
+from web import Events, Reader, Socket, Web, connect, read_all, subscribed
 
 HTTP = True
 OPTIONS = {"http_stream_buffer": "64KiB", "event_ring": 20}
@@ -227,6 +227,34 @@ def test_streams_end_when_the_daemon_does(make):
         opcode, data = ws.frame()
         assert opcode == 8 and struct.unpack(">H", data[:2])[0] == 1001
         assert d.wait_exit() == 0
+
+
+def test_a_killed_client_is_closed_whatever_it_does(bh, c, q):
+    fetch = b"POST /v1/queues/%s/fetch?wait=1h HTTP/1.1\r\n" % q.encode()
+    with Events(bh, "/v1/topics/" + q) as e, connect(bh) as waits, \
+            Socket(bh, "/v1/topics/" + q) as ws, Web(bh) as rests:
+        e.block()
+        assert rests.get("/v1/queues").status == 200
+        waits.sendall(fetch + b"Host: localhost\r\n\r\n")
+        wait_until(lambda: "cmd=job.fetch" in
+                   c.call("CLIENT", "LIST").lower())
+        for s in (e.s, waits, ws.s, rests.conn.sock):
+            addr = "127.0.0.1:%d" % s.getsockname()[1]
+            assert c.call("CLIENT", "KILL", "ADDR", addr) == 1
+        for s in (e.s, waits, ws.s, rests.conn.sock):
+            assert read_all(s) == b""
+    wait_until(lambda: "cmd=job.fetch" not in
+               c.call("CLIENT", "LIST").lower())
+    assert c.fetch(q) == []
+
+
+def test_a_stream_ends_with_its_token(bh, c, q):
+    secret = c.call("BELLHOP", "TOKEN", "ADD", "reads", "reader")
+    with Events(bh, "/v1/topics/" + q, {"Authorization": "Bearer " + secret}) \
+            as e:
+        e.block()
+        c.call("BELLHOP", "TOKEN", "DEL", "reads")
+        assert read_all(e.s) == b""
 
 
 def test_a_second_signal_ends_streams_at_once(make):
