@@ -141,7 +141,10 @@ each(struct ask_http *a, const char *option,
 			lua_pop(L, 1);
 			continue;
 		}
-		n = luaL_len(L, -1);
+		n = luaL_len(L, -1);	/* __len may say anything */
+		if (n > PARAMS_MAX)
+			luaL_error(L, "%s: '%s' in option '%s' has more than "
+			    "%d values", a->what, name, option, PARAMS_MAX);
 		for (i = 1; i <= n; i++) {
 			lua_geti(L, -1, i);
 			fn(a, name, len);

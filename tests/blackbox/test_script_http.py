@@ -54,6 +54,9 @@ SCRIPTS = {
     try(http.get, u, { headers = { ['X-A'] = 'a\\r\\nX-B: b' } })
     try(http.get, u, { headers = { ['X A'] = 'a' } })
     try(http.get, u, { headers = { ['Content-Length'] = '7' } })
+    try(http.get, u, { headers = { ['X-A'] = setmetatable({},
+        { __len = function() return math.maxinteger end,
+          __index = tostring }) } })
     try(http.get, u .. '\\r\\nX: y')
     try(http.get, u, { timeout = 'soon' })
     try(http.get, u, { max_size = 0 })
@@ -163,7 +166,8 @@ def test_bad_arguments_name_the_option(c, web):
     wanted = ["the URL must be a string", "the options must be a table",
               "unknown option 'jsn'", "exclude each other",
               "header 'X-A' has a line break", "'X A' is no name",
-              "'Content-Length' cannot be set", "control character",
+              "'Content-Length' cannot be set", "more than 256 values",
+              "control character",
               "timeout: expected a duration", "'max_size' expects",
               "'method' must be"]
     assert len(said) == len(wanted)
