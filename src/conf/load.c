@@ -93,6 +93,22 @@ element_wants(const struct option *o, const char *s)
 	    "A-Z a-z 0-9 _ -";
 }
 
+static bool
+is_mail_server(const char *s)
+{
+	const char *host = strncmp(s, "smtp://", 7) == 0 ? s + 7 :
+	    strncmp(s, "smtps://", 8) == 0 ? s + 8 : "";
+	const char *colon = strrchr(host, ':');
+	int64_t port;
+
+	if (!*host || colon == host || strpbrk(host, "/@ \t\n"))
+		return false;
+	if (!colon || host[strlen(host) - 1] == ']')
+		return true;
+	return str_int(colon + 1, strlen(colon + 1), &port) == 0 &&
+	    port >= 1 && port <= 65535;
+}
+
 /* What this text has to look like, NULL when it does. */
 static const char *
 text_wants(const struct option *o, const char *s)
@@ -107,9 +123,22 @@ text_wants(const struct option *o, const char *s)
 		return strncmp(s, "https://", 8) == 0 ||
 		    strncmp(s, "http://", 7) == 0 ? NULL :
 		    "a URL http://… or https://…";
-	if (strcmp(o->rule.name, "alerts.mail") == 0)
-		return strchr(s, '@') ? NULL : "a mail address";
+	if (strcmp(o->rule.name, "alerts.mail") == 0 ||
+	    strcmp(o->rule.name, "mail_from") == 0)
+		return !*s || strchr(s, '@') ? NULL : "a mail address";
+	if (strcmp(o->rule.name, "mail_server") == 0)
+		return !*s || is_mail_server(s) ? NULL : "smtp://HOST:PORT or "
+		    "smtps://HOST:PORT";
 	return NULL;
+}
+
+static bool
+holds(char *const *list, const char *s)
+{
+	for (; *list; list++)
+		if (strcmp(*list, s) == 0)
+			return true;
+	return false;
 }
 
 static void
@@ -134,6 +163,10 @@ read_list(struct reader *r, const config_setting_t *s,
 		const char *wants = text ? element_wants(o, text) :
 		    "strings in its list";
 
+		/* Two of one plugin would be one object with two owners. */
+		if (!wants && strcmp(o->rule.name, "plugins") == 0 &&
+		    holds(list, text))
+			wants = "each plugin once";
 		if (wants)
 			reader_reject(r, elem, o->rule.name, wants);
 		else

@@ -169,6 +169,16 @@ errors_name_place_option_value_and_wish(void **state)
 		{"plugins = [ \"../x\" ];", "t.conf:1: option 'plugins': "
 		    "got \"../x\", expected a plugin's name, 1 to 64 of "
 		    "A-Z a-z 0-9 _ -"},
+		{"plugins = [ \"http\", \"http\" ];", "t.conf:1: option "
+		    "'plugins': got \"http\", expected each plugin once"},
+		{"mail_server = \"mail.example.org\";", "t.conf:1: option "
+		    "'mail_server': got \"mail.example.org\", expected "
+		    "smtp://HOST:PORT or smtps://HOST:PORT"},
+		{"mail_server = \"smtp://mail:99999\";", "t.conf:1: option "
+		    "'mail_server': got \"smtp://mail:99999\", expected "
+		    "smtp://HOST:PORT or smtps://HOST:PORT"},
+		{"mail_from = \"desk\";", "t.conf:1: option 'mail_from': "
+		    "got \"desk\", expected a mail address"},
 		{"listen = 5;", "t.conf:1: option 'listen': got 5, expected "
 		    "a group { … }"},
 		{"config = 1;", "t.conf:1: option 'config': got 1, expected "
