@@ -328,6 +328,29 @@ missing(struct buf *e, const char *what, const char *why)
 	return -1;
 }
 
+/* Whether hook.payload has a {word} that nobody fills in. */
+static bool
+unknown_part(const char *s, struct buf *e)
+{
+	static const char *const known[] = {"{body}", "{timestamp}", "{id}"};
+	size_t i, len;
+
+	for (; (s = strchr(s, '{')); s++) {
+		len = strspn(s + 1, "abcdefghijklmnopqrstuvwxyz_-");
+		if (len == 0 || s[len + 1] != '}')
+			continue;
+		for (i = 0; i < nitems(known); i++)
+			if (strncmp(s, known[i], strlen(known[i])) == 0)
+				break;
+		if (i < nitems(known))
+			continue;
+		buf_addf(e, "option 'hook.payload': unknown '%.*s', expected "
+		    "{body}, {timestamp} or {id}", (int)len + 2, s);
+		return true;
+	}
+	return false;
+}
+
 int
 script_hook_settle(struct hook_opts *o, const char *queue, struct buf *e)
 {
@@ -344,6 +367,10 @@ script_hook_settle(struct hook_opts *o, const char *queue, struct buf *e)
 	if (!sign && o->nsecrets)
 		return missing(e, "signature", "with \"none\" the secret would "
 		    "not be looked at");
+	/* Somebody forgot a line, and everybody could send. */
+	if (!sign && (*o->header || *o->query || *o->payload))
+		return missing(e, "secret", "without one nothing looks at the "
+		    "signature");
 	if (sign && !*o->header && !(token && *o->query))
 		return missing(e, "header", "where does the signature stand?");
 	if (*o->query && !token) {
@@ -351,6 +378,8 @@ script_hook_settle(struct hook_opts *o, const char *queue, struct buf *e)
 		    "\"token\"");
 		return -1;
 	}
+	if (unknown_part(o->payload, e))
+		return -1;
 	if (strstr(o->payload, "{timestamp}") && !*o->timestamp.header &&
 	    !*o->timestamp.field)
 		return missing(e, "timestamp", "hook.payload has {timestamp}");
@@ -377,6 +406,15 @@ by_text(const void *a, const void *b)
 	return strcmp(a, b);
 }
 
+static void
+refuse_topic(struct reader *r, const char *pattern)
+{
+	char name[160];
+
+	snprintf(name, sizeof(name), "subscribe[\"%s\"]", pattern);
+	refuse(r, name, "a function(msg, topic)");
+}
+
 int
 script_topics_read(lua_State *L, struct topic_opts *ret, struct buf *e)
 {
@@ -395,11 +433,12 @@ script_topics_read(lua_State *L, struct topic_opts *ret, struct buf *e)
 	while (lua_next(L, -2)) {
 		s = lua_type(L, -2) == LUA_TSTRING ?
 		    lua_tolstring(L, -2, &len) : NULL;
-		if (!lua_isfunction(L, -1))
-			refuse(&r, s ? s : "subscribe", "a function");
-		else if (!s || len < 1 || len > 128 || strlen(s) != len)
+		if (!s || len < 1 || len > 128 || strlen(s) != len)
 			refuse(&r, "subscribe", "topics of 1 to 128 bytes as "
-			    "keys");
+			    "keys, as in { [\"guest.*\"] = function(msg, "
+			    "topic) … end }");
+		else if (!lua_isfunction(L, -1))
+			refuse_topic(&r, s);
 		else if (ret->n == TOPICS_MAX)
 			refuse(&r, "subscribe", "at most 16 topics");
 		else

@@ -218,6 +218,22 @@ read_entry(struct reader *r, struct entry *ret)
 	return check_times(r, ret);
 }
 
+/* Whether an earlier entry has the name; the list is on top of the stack. */
+static bool
+name_taken(struct reader *r, const char *name)
+{
+	bool same = false;
+
+	for (int i = 1; i < r->n && !same; i++) {
+		lua_rawgeti(r->L, -1, i);
+		lua_pushliteral(r->L, "name");
+		same = lua_rawget(r->L, -2) == LUA_TSTRING &&
+		    strcmp(lua_tostring(r->L, -1), name) == 0;
+		lua_pop(r->L, 2);
+	}
+	return same;
+}
+
 int
 script_schedule_check(lua_State *L, struct buf *e)
 {
@@ -237,6 +253,11 @@ script_schedule_check(lua_State *L, struct buf *e)
 		lua_rawgeti(L, -1, r.n);
 		rc = read_entry(&r, &en);
 		lua_pop(L, 1);
+		if (rc == 0 && en.name && name_taken(&r, en.name)) {
+			buf_addf(e, "option 'schedule[%d].name': an earlier "
+			    "entry is called \"%s\" already", r.n, en.name);
+			rc = -1;
+		}
 	}
 	return rc;
 }

@@ -246,6 +246,9 @@ test_schedules_are_judged(void **state)
 	assert_refused("schedule = { { cron = '0 0 31 6 *' } }", "option "
 	    "'schedule[1].cron': cron: '0 0 31 6 *' never happens: a date "
 	    "that exists within the next 8 years is expected");
+	assert_refused("schedule = { { every = '1h', name = 'a' }, "
+	    "{ every = '2h', name = 'a' } }", "option 'schedule[2].name': "
+	    "an earlier entry is called \"a\" already");
 	buf_done(&e);
 }
 
@@ -312,6 +315,11 @@ test_hook_that_would_not_protect_is_refused(void **state)
 	assert_refused("hook = { secret = 'x', header = 'X', payload = 'v0' }",
 	    "option 'hook.payload': expected a text with {body}, such as "
 	    "\"{timestamp}.{body}\"");
+	assert_refused("hook = { header = 'X' }", "option 'hook.secret' is "
+	    "missing: without one nothing looks at the signature");
+	assert_refused("hook = { secret = 'x', header = 'X', payload = "
+	    "'{time}.{body}' }", "option 'hook.payload': unknown '{time}', "
+	    "expected {body}, {timestamp} or {id}");
 	assert_refused("hook = { methods = {} }", "option 'hook.methods': "
 	    "expected GET, POST, PUT, PATCH or DELETE, or a list of them, "
 	    "got a table");
@@ -330,7 +338,11 @@ test_topics_are_read(void **state)
 	assert_string_equal(o.topics.patterns[0], "a");
 	assert_string_equal(o.topics.patterns[1], "b.*");
 	assert_refused("subscribe = { a = 5 }",
-	    "option 'a': expected a function, got 5");
+	    "option 'subscribe[\"a\"]': expected a function(msg, topic), "
+	    "got 5");
+	assert_refused("subscribe = { 'a' }", "option 'subscribe': expected "
+	    "topics of 1 to 128 bytes as keys, as in { [\"guest.*\"] = "
+	    "function(msg, topic) … end }, got \"a\"");
 	assert_refused("subscribe = 'a'", "option 'subscribe': expected a "
 	    "table such as { [\"guest.*\"] = function(msg, topic) … end }, "
 	    "got \"a\"");
