@@ -287,7 +287,10 @@ open_tcp(const char *address, int *ret_fd, struct err *e)
 		    sizeof(on));
 	if (fd < 0 || bind(fd, found->ai_addr, found->ai_addrlen) < 0 ||
 	    listen(fd, BACKLOG) < 0) {
-		rc = err_set(e, BH_E_ERR, "%s: %s", address, strerror(errno));
+		rc = err_set(e, BH_E_ERR, "%s: %s%s", address, strerror(errno),
+		    errno == EADDRINUSE ? "; another program has this port: "
+		    "'ss -ltnp' says which" : errno == EADDRNOTAVAIL ?
+		    "; this machine has no such address" : "");
 		if (fd >= 0)
 			close(fd);
 	}

@@ -134,7 +134,8 @@ take_url(struct transfer *t, const char *url)
 	if (rc != CURLUE_OK) {
 		l->url_cleanup(u);
 		call_fail(t->call, "%sthe URL is not valid: %s",
-		    t->hops ? "redirect: " : "", rc == CURLUE_BAD_SCHEME ?
+		    t->hops ? "redirect: " : "", rc == CURLUE_BAD_SCHEME ||
+		    rc == CURLUE_BAD_SLASHES ?
 		    "it must begin with http:// or https://" :
 		    l->url_strerror(rc));
 		return -1;
