@@ -3,7 +3,8 @@
 #
 # `./setup deb`: sourced by setup, whose functions and variables it uses. Builds
 # the Debian packages twice, in two places, and compares; then looks at them
-# with lintian and at the unit with systemd-analyze.
+# with lintian and at the unit with systemd-analyze. With --next it builds them
+# once, as a newer version to upgrade to.
 
 # deb_source DIR: what belongs to the source, and nothing that was built.
 deb_source()
@@ -63,6 +64,24 @@ deb_exposure()
 	systemd-analyze security --offline=true --no-pager --threshold=9 \
 	    "$dir/bellhop.service" | tail -n 1 ||
 		die "its exposure with local-only.conf is above 0.9"
+}
+
+# The same tree as a newer version, for debian/tests/upgrade.
+deb_next()
+{
+	local dir=$build/deb/next
+
+	say "building the next version in $dir"
+	rm -rf "$dir"
+	deb_source "$dir/bellhop"
+	sed -i '1s/(\([^)]*\))/(\1+1)/' "$dir/bellhop/debian/changelog"
+	cd "$dir/bellhop"
+	run_logged "$dir/build.log" env \
+	    DEB_BUILD_OPTIONS="parallel=$jobs nocheck" \
+	    dpkg-buildpackage -b -us -uc
+	cd "$top"
+	rm -rf "$dir/bellhop"
+	ls -l "$dir"/bellhop_*.deb
 }
 
 deb_all()

@@ -464,7 +464,7 @@ print_help(FILE *f)
 	fprintf(f, "usage: bellhopctl [--socket PATH | --url URL] "
 	    "[--config FILE] [--json] COMMAND ...\n\n");
 	for (size_t i = 0; i < nitems(commands); i++)
-		fprintf(f, "  %-14s %s\n", commands[i].name,
+		fprintf(f, "  %-16s  %s\n", commands[i].name,
 		    commands[i].help);
 	fprintf(f, "\nDurations have a unit: 500ms 2s 5m 1h 7d. "
 	    "bellhopctl help COMMAND says more.\n");

@@ -7,11 +7,16 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <lauxlib.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/str.h"
+#include "base/xalloc.h"
 #include "lib/luafix.h"
+#include "script/source.h"
+#include "script/state.h"
 
 /* ThreadSanitizer holds signals back while foreign code spins. */
 #ifdef __SANITIZE_THREAD__
@@ -276,6 +281,122 @@ test_verdict_passes_every_pcall(void **state)
 	assert_string_equal(e, "failed for good: enough");
 }
 
+/* automake names the source's directory; by hand, the compiler knew it. */
+static char *
+read_manual(void)
+{
+	static const char here[] = "tests/unit/test_script_sandbox.c";
+	const char *dir = getenv("srcdir");
+	char path[400], *text;
+	size_t len;
+
+	if (dir)
+		snprintf(path, sizeof(path), "%s/doc/bellhop-lua.7.scd", dir);
+	else
+		snprintf(path, sizeof(path), "%.*sdoc/bellhop-lua.7.scd",
+		    (int)(strlen(__FILE__) - strlen(here)), __FILE__);
+	if (str_read_file(path, 1 << 20, &text, &len) != 0)
+		fail_msg("%s cannot be read", path);
+	return text;
+}
+
+/* Functions of the table on the stack as PREFIX + name, "*name" where only
+ * the first of a family has the prefix. The number of them. */
+static int
+look_up(lua_State *L, const char *manual, const char *prefix)
+{
+	int n = 0;
+
+	lua_pushnil(L);
+	while (lua_next(L, -2)) {
+		const char *name = lua_tostring(L, -2);
+		char full[100], alone[100];
+
+		snprintf(full, sizeof(full), "*%s%s", prefix, name);
+		snprintf(alone, sizeof(alone), "*%s*", name);
+		if (lua_isfunction(L, -1) && name[0] != '_') {
+			n++;
+			if (!strstr(manual, full) && !strstr(manual, alone))
+				fail_msg("bellhop-lua(7) does not know %s%s",
+				    prefix, name);
+		}
+		lua_pop(L, 1);
+	}
+	return n;
+}
+
+/* Lua's own libraries need no more than their name there. */
+static bool
+is_luas_own(const char *name)
+{
+	static const char *const own[] = {"string", "table", "math", "utf8",
+	    "_G"};
+
+	for (size_t i = 0; i < nitems(own); i++)
+		if (strcmp(own[i], name) == 0)
+			return true;
+	return false;
+}
+
+/* The methods are in the only upvalue of the __index of jobs. */
+static void
+push_job_methods(lua_State *L)
+{
+	lua_pushnil(L);
+	while (lua_next(L, LUA_REGISTRYINDEX)) {
+		if (lua_istable(L, -1) &&
+		    lua_getfield(L, -1, "__name") == LUA_TSTRING &&
+		    strcmp(lua_tostring(L, -1), "job") == 0) {
+			lua_getfield(L, -2, "__index");
+			assert_non_null(lua_getupvalue(L, -1, 1));
+			return;
+		}
+		lua_settop(L, 1);
+	}
+	fail_msg("there is no metatable of jobs");
+}
+
+static void
+test_the_manual_names_every_function(void **state)
+{
+	char *manual = read_manual(), prefix[100];
+	struct luafix *f = *state;
+	struct script_memory memory = {.limit = (long long)1 << 30};
+	struct host host = {.memory = &memory};
+	struct script_env *env = script_env_new(&f->conf);
+	struct source *src = source_new("x.lua", xstrdup(""), 0, env);
+	struct buf why = BUF_INIT;
+	struct state *st = state_plain(&host, src, &why);
+	lua_State *L = st->L;
+
+	lua_pushglobaltable(L);
+	assert_true(look_up(L, manual, "") > 20);
+	lua_pushnil(L);
+	while (lua_next(L, 1)) {
+		const char *name = lua_tostring(L, -2);
+
+		snprintf(prefix, sizeof(prefix), "*%s*", name);
+		if (lua_istable(L, -1) && is_luas_own(name)) {
+			if (strcmp(name, "_G") != 0 && !strstr(manual, prefix))
+				fail_msg("bellhop-lua(7) does not name %s",
+				    name);
+		} else if (lua_istable(L, -1)) {
+			snprintf(prefix, sizeof(prefix), "%s.", name);
+			assert_true(look_up(L, manual, prefix) > 0 ||
+			    strcmp(name, "config") == 0);
+		}
+		lua_pop(L, 1);
+	}
+	lua_settop(L, 0);
+	push_job_methods(L);
+	assert_true(look_up(L, manual, "job:") >= 8);
+	state_free(&st);
+	source_unref(&src);
+	script_env_unref(&env);
+	buf_done(&why);
+	free(manual);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, luafix_setup, \
 	luafix_teardown)
 
@@ -307,6 +428,7 @@ main(void)
 		T(test_catastrophic_pattern_is_stopped),
 		T(test_endless_c_loop_is_stopped),
 		T(test_c_callback_loop_is_stopped_outside_locks),
+		T(test_the_manual_names_every_function),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
