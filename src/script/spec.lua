@@ -45,6 +45,17 @@ local function failing(level, text)
   error({ failure = where .. text }, 0)
 end
 
+-- A word that is misspelt would be a spec that proves nothing.
+local function known(level, what, given, words)
+  for k in pairs(given) do
+    if type(k) ~= "string" or not (" " .. words .. " "):find(
+        " " .. k .. " ", 1, true) then
+      failing(level + 1, ("%s: unknown field '%s'; there are %s"):format(what,
+        tostring(k), words))
+    end
+  end
+end
+
 local function ms_of(v) return v and native.span(v) or 0 end
 
 -- --------------------------------------------------------------- the store
@@ -409,9 +420,13 @@ end
 local Script = {}
 Script.__index = Script
 
+local JOB = "id queue data body attempt attempts error_count stalled priority "
+  .. "group unique origin created_at run_at started_at expires_at timeout steps"
+
 -- The job of a question as spec_run.c takes it.
 local function question(s, job)
   local q = {}
+  known(3, "job", job or {}, JOB)
   for k, v in pairs(job or {}) do q[k] = v end
   if q.data ~= nil then q.body = json.encode(q.data) end
   q.body = q.body or "null"
@@ -518,6 +533,7 @@ end
 -- A request to the hook, verified as the daemon does it; what it accepts is
 -- in t:jobs().
 function Script:hook(req)
+  known(2, "the request", req, "body json headers query method path")
   local q = { method = req.method or "POST", body = req.body,
     path = req.path or "/hooks/" .. self.info.hook, headers = {},
     query = req.query, timeout_ms = 10000 }
@@ -573,7 +589,10 @@ end
 function T:config(values) self.config_table = values end
 function T:secrets(values) self.secret_table = values end
 
+local ANSWER = "status headers json body delay error times method url"
+
 function T:http(method, url, answer)
+  known(2, "the answer", answer or {}, ANSWER)
   self.declared[#self.declared + 1] = { method = method:upper(), url = url,
     answer = answer or {}, times = answer and answer.times,
     left = answer and answer.times or 1 }

@@ -295,6 +295,21 @@ end
     assert out.endswith("1 passed, 6 failed\n")
 
 
+def test_words_that_a_spec_does_not_know_fail_it(check):
+    status, out, _ = check("""
+spec("one", function(t) ready(t):perform { dta = 1 } end)
+spec("two", function(t) t:http("GET", "https://a.example/", { stat = 1 }) end)
+""", head="""local function ready(t)
+  return t:script("send.lua", { config = { url = "https://a.example/" },
+    secrets = { token = "x" } })
+end
+""")
+    assert status == 1
+    at = str(check.dir / "a_spec.lua")
+    assert "%s:6: job: unknown field 'dta'; there are id queue" % at in out
+    assert "%s:7: the answer: unknown field 'stat'" % at in out
+
+
 def test_answers_can_be_recorded_in_a_file(check):
     (check.dir / "answers.json").write_text(
         '[{"method":"POST","url":"https://api.example/send","status":503},'
