@@ -232,9 +232,18 @@ static void
 reloaded(void *user, bool ok, const char *report)
 {
 	struct cmd_call *call = user;
+	struct buf line = BUF_INIT;
 
+	/* An error is one line. */
 	if (!ok) {
-		cmd_error(call, BH_E_ERR, "%s", report);
+		for (; *report; report++) {
+			if (*report != '\n')
+				buf_addc(&line, *report);
+			else if (report[1])
+				buf_adds(&line, "; ");
+		}
+		cmd_error(call, BH_E_ERR, "%s", buf_str(&line));
+		buf_done(&line);
 		return;
 	}
 	call->reply->ops->verbatim(call->reply, report, strlen(report));

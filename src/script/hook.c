@@ -14,7 +14,7 @@
 
 #define MD_MAX EVP_MAX_MD_SIZE
 
-static const char *const methods[] = {"GET", "POST", "PUT", "PATCH", "DELETE"};
+static const char *const methods[] = {"GET", "POST", "PUT"};
 
 void
 hook_opts_init(struct hook_opts *o)

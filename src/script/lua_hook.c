@@ -143,10 +143,11 @@ lua_hook_secrets(struct state *st, uint64_t generation)
 		}
 		free(text);
 		free(h->broken);
-		h->broken = xasprintf("secret '%s' of hook \"%s\" %s%s",
-		    h->opts.secrets[i], h->opts.name,
-		    rc < 0 ? "cannot be read: " : "is empty",
-		    rc < 0 ? strerror(-rc) : "");
+		h->broken = rc < 0 ? xasprintf("secret '%s' of hook \"%s\" "
+		    "cannot be read from %s: %s", h->opts.secrets[i],
+		    h->opts.name, dir, strerror(-rc)) :
+		    xasprintf("secret '%s' of hook \"%s\" is empty",
+		    h->opts.secrets[i], h->opts.name);
 	}
 	return h->broken;
 }

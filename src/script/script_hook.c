@@ -214,8 +214,7 @@ one_method(struct reader *r, const struct row *o)
 	if (bit)
 		((struct hook_opts *)r->to)->methods |= bit;
 	else
-		refuse(r, o->name, "GET, POST, PUT, PATCH or DELETE, or a "
-		    "list of them");
+		refuse(r, o->name, "GET, POST or PUT, or a list of them");
 }
 
 static void

@@ -321,8 +321,10 @@ test_hook_that_would_not_protect_is_refused(void **state)
 	    "'{time}.{body}' }", "option 'hook.payload': unknown '{time}', "
 	    "expected {body}, {timestamp} or {id}");
 	assert_refused("hook = { methods = {} }", "option 'hook.methods': "
-	    "expected GET, POST, PUT, PATCH or DELETE, or a list of them, "
-	    "got a table");
+	    "expected GET, POST or PUT, or a list of them, got a table");
+	assert_refused("hook = { methods = { 'PATCH' } }", "option "
+	    "'hook.methods': expected GET, POST or PUT, or a list of them, "
+	    "got \"PATCH\"");
 }
 
 static void
