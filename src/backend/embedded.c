@@ -216,7 +216,7 @@ watch_space(struct embedded *b)
 	} else if (s.commits > 0 && s.disk_free_bytes < DISK_RESERVE &&
 	    s.free_bytes < DISK_RESERVE) {
 		snprintf(text, sizeof(text), "the file system of the state "
-		    "directory has less than %d MiB left",
+		    "directory has less than %d MiB left: make room there",
 		    DISK_RESERVE >> 20);
 		refuse(b, BH_E_DISKFULL, text);
 	} else {
