@@ -344,11 +344,12 @@ static int
 run(struct daemon *d)
 {
 	struct err e = ERR_INIT;
-	char *unit;
 	int status = 0;
 
 	journald_open();
-	d->env.journal_unit = unit = journald_unit();
+	/* libsystemd would look at process 1, which the sandbox hides. */
+	if (log_to_journal())
+		d->env.journal_unit = getenv("BELLHOP_UNIT");
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);	/* a failed write says so itself */
 	d->qopts = qopts_new();
@@ -366,7 +367,6 @@ run(struct daemon *d)
 		log_about(LOG_INFO, LOG_OF(STOPPED), "stopped");
 	qopts_free(&d->qopts);
 	conf_free(&d->conf);
-	free(unit);
 	return status;
 }
 

@@ -9,10 +9,8 @@
 #define SD_JOURNAL_SUPPRESS_LOCATION
 #include <stdint.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/uio.h>
 #include <systemd/sd-journal.h>
-#include <systemd/sd-login.h>
 #include <unistd.h>
 
 enum { FIELDS = 10 };
@@ -79,31 +77,9 @@ journald_open(void)
 	if (log_to_journal() && access("/run/systemd/journal/socket", W_OK) == 0)
 		log_set_sink(send_record);
 }
-
-char *
-journald_unit(void)
-{
-	static const char suffix[] = ".service";
-	char *unit, *end;
-
-	if (!log_to_journal() || sd_pid_get_unit(0, &unit) < 0)
-		return NULL;
-	end = strstr(unit, suffix);
-	if (end && !end[sizeof(suffix) - 1])
-		*end = '\0';
-	return unit;
-}
 #else
-#include <stddef.h>
-
 void
 journald_open(void)
 {
-}
-
-char *
-journald_unit(void)
-{
-	return NULL;
 }
 #endif

@@ -9,8 +9,5 @@
 
 /* Once, at the start. */
 void journald_open(void);
-/* The unit whose log that is ("bellhop"), to be freed; NULL: the log is not in
- * the journal. */
-char *journald_unit(void);
 
 #endif
