@@ -22,6 +22,7 @@
 #include "cmd/alert.h"
 #include "cmd/bus.h"
 #include "rt/journald.h"
+#include "rt/listen.h"
 
 static const char usage[] =
     "usage: bellhopd [--config FILE] [--check] [--state-dir DIR]\n"
@@ -261,14 +262,34 @@ open_plugins(struct daemon *d, struct err *e)
 	return choose_backend(d, e);
 }
 
+/* Somebody has said where HTTP shall be: the configuration, or systemd. */
+static bool
+wants_http(const struct daemon *d)
+{
+	char *const *list = d->conf->listen_http;
+	struct conf *def = conf_new();
+	bool said = list[0] && (list[1] ||
+	    strcmp(list[0], def->listen_http[0]) != 0);
+	int fd;
+
+	conf_free(&def);
+	return said || listen_inherit("http", &fd, 1) > 0;
+}
+
 static void
 log_plugins(const struct daemon *d)
 {
 	const struct bh_plugin *p;
+	bool http = false;
 
-	for (size_t i = 0; (p = plugins_at(d->plugins, i)); i++)
+	for (size_t i = 0; (p = plugins_at(d->plugins, i)); i++) {
 		log_info("plugin %s %s", p->name, p->version ? p->version :
 		    "");
+		http = http || strcmp(p->name, "http") == 0;
+	}
+	if (!http && wants_http(d))
+		log_warn("nobody listens for HTTP: 'plugins' does not name "
+		    "\"http\"");
 }
 
 static int

@@ -499,3 +499,17 @@ def test_several_listeners(make):
 def test_the_socket_is_for_root_and_its_group_only(make):
     d = make()
     assert os.stat(d.sock).st_mode & 0o007 == 0
+
+
+def test_http_addresses_without_the_plugin_are_told(make):
+    d = make()
+    assert "nobody listens for HTTP" not in d.err_text()
+    d.stop()
+    with open(d.conf) as f:
+        text = f.read()
+    with open(d.conf, "w") as f:
+        f.write(text.replace(
+            "listen = { resp", 'listen = { http = [ "127.0.0.1:0" ]; resp'))
+    d.start()
+    assert "nobody listens for HTTP: 'plugins' does not name \"http\"" \
+        in d.err_text()

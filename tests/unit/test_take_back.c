@@ -484,7 +484,7 @@ test_a_walk_survives_a_smaller_cache(void **state)
 	struct fix *f = *state;
 	struct keys_limits small = {.cache_bytes = 1};
 	struct ask *all = xcalloc(KEYS, sizeof(*all)), walk;
-	char (*names)[16] = xcalloc(KEYS, sizeof(*names));
+	char (*names)[24] = xcalloc(KEYS, sizeof(*names));
 
 	for (int i = 0; i < KEYS; i++) {
 		snprintf(names[i], sizeof(*names), "cache:%d", i);
