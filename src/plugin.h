@@ -34,6 +34,7 @@
 	X(BH_E_NOPROTO, "NOPROTO", 400, "no such protocol version")          \
 	X(BH_E_WRONGTYPE, "WRONGTYPE", 400, "the key holds another type")    \
 	X(BH_E_OOM, "OOM", 507, "the memory for keys is used up")            \
+	X(BH_E_EXECABORT, "EXECABORT", 400, "the transaction is void")       \
 	X(BH_E_BUSY, "BUSY", 503, "shutting down")                           \
 	X(BH_E_IO, "ERR", 500, "storage failed, the outcome is unknown")     \
 	X(BH_E_CANCELED, "ERR", 499, "the caller went away")
@@ -446,6 +447,12 @@ struct bh_value {
 	size_t n;
 };
 
+/* What a connection has queued between MULTI and EXEC. */
+struct bh_queued {
+	const struct bh_bytes *argv;
+	size_t argc;
+};
+
 /* key_command: a command of the keyspace as Redis has it, argv[0] its name;
  * arity and role have been checked. An error of the command itself (WRONGTYPE)
  * is a value; status is for the backend's. */
@@ -453,6 +460,16 @@ struct bh_key_command {
 	struct bh_req req;
 	const struct bh_bytes *argv;
 	size_t argc;
+	/* Who asks, for WATCH, UNWATCH and EXEC: each connection has a number
+	 * of its own, 0 is nobody. When one that has sent WATCH goes, UNWATCH
+	 * is sent for it. */
+	uint64_t client;
+	/* EXEC: these commands as one, of the keyspace all, and PUBLISH,
+	 * CL.THROTTLE. value: an array of their answers, in which no command
+	 * has waited; BH_NULL: nothing has run, as a watched key has changed;
+	 * or an error: nothing has run. MULTI itself is never sent. */
+	const struct bh_queued *queued;
+	size_t nqueued;
 	const struct bh_value *value;	/* out */
 };
 
