@@ -625,6 +625,106 @@ struct bh_backend_ops {
 	void (*close)(void *be);
 };
 
+/* --------------------------------------------------- what a queue is told */
+
+enum bh_rate_by { BH_RATE_BY_QUEUE, BH_RATE_BY_GROUP };
+enum bh_group_order { BH_GROUP_STRICT, BH_GROUP_SKIP };
+
+/* The options of a queue; behind each one what holds when nobody says it. */
+struct bh_queue_opts {
+	int64_t weight;			/* 1 */
+	int64_t strict;			/* 0 or 1; 0 */
+	int64_t concurrency;		/* 10 */
+	int64_t max_active;		/* 0 = no limit */
+	int64_t rate_limit;		/* 0 = none */
+	int64_t rate_per_ms;
+	int64_t rate_burst;		/* rate_limit */
+	int64_t rate_by;		/* enum bh_rate_by */
+	int64_t group_concurrency;	/* 1 */
+	int64_t group_order;		/* BH_GROUP_STRICT */
+	int64_t max_waiting;		/* 0 = no limit */
+	int64_t batch_max;		/* 0 = handlers get single jobs */
+	int64_t batch_window_ms;	/* 2 s */
+	int64_t batch_quiet_ms;		/* 0 = none */
+	int64_t retain_completed_ms;	/* 24 h */
+	int64_t retain_completed_count;	/* 1000 */
+	int64_t retain_failed_ms;	/* 30 d */
+	int64_t retain_failed_count;	/* 10000 */
+	char dead_letter[129];		/* "" none */
+
+	/* Defaults for jobs that do not say themselves. */
+	int64_t attempts;		/* 12 */
+	int64_t backoff_type;		/* BH_BACKOFF_EXPONENTIAL */
+	int64_t backoff_ms;		/* 5 s */
+	int64_t backoff_max_ms;		/* 6 h */
+	double backoff_factor;		/* 3 */
+	double backoff_jitter;		/* 0.2 */
+	int64_t timeout_ms;		/* 60 s */
+	int64_t lease_ms;		/* 30 s */
+	int64_t max_stalled;		/* 2 */
+
+	/* Which on_* the script has: bits 1 << enum bh_callback_kind; 0. */
+	int64_t callbacks;
+};
+
+/* ------------------------------------------------------ times of schedules */
+
+/*
+ * Where a schedule stands, and what follows from it: decided in one place for
+ * every backend, which keeps the clock with the row and adds the jobs.
+ *
+ * wall: ms since 1970, which may jump; steady: any clock that does not.
+ * due is a time of the schedule's own clock: wall for cron, steady for every.
+ */
+struct bh_schedule_clock {
+	int64_t due;			/* the next tick; INT64_MAX never */
+	int64_t after;			/* wall: all up to here are dealt with */
+	int64_t seen;			/* wall: the latest `after` there was */
+	int64_t burst;			/* missed ticks made up for in a row */
+	bool catching;			/* between two of them */
+	/* The wall clock is more than a day behind `after`: nothing is due. Who
+	 * keeps the clock waits an hour, then calls accept(). */
+	bool doubt;
+	int64_t doubt_wall;		/* when that was noticed */
+};
+
+/* One tick that is to be dealt with. */
+struct bh_tick_plan {
+	int64_t due;			/* of the schedule's own clock */
+	int64_t due_wall;
+	enum bh_tick_outcome outcome;	/* SKIPPED: it is only noted */
+	bool may_overlap;		/* else not while the last job lives */
+	bool made_up;			/* one of many: a slice a turn */
+};
+
+/* Of a schedule, only cron, zone, every_ms, misfire and overlap are read. */
+struct bh_schedule_time {
+	/* 0, or BH_E_BADARG with a sentence: no such zone, no such time. */
+	int (*check)(const struct bh_schedule *s, int64_t wall_ms,
+	    char err[BH_ERROR_TEXT]);
+	/* A new one. */
+	void (*begin)(const struct bh_schedule *s,
+	    struct bh_schedule_clock *c, int64_t wall_ms, int64_t steady_ms);
+	/* What was kept is read back, or the zone's rules may be others: due of
+	 * a cron schedule anew. */
+	void (*renew)(const struct bh_schedule *s,
+	    struct bh_schedule_clock *c);
+	/* The clocks may have jumped: sets doubt; true when it has changed. */
+	bool (*look)(const struct bh_schedule *s,
+	    struct bh_schedule_clock *c, int64_t wall_ms);
+	void (*accept)(const struct bh_schedule *s,
+	    struct bh_schedule_clock *c);
+	/* The next tick to deal with, or false: nothing is due before c->due
+	 * (which may have moved on). */
+	bool (*plan)(const struct bh_schedule *s,
+	    struct bh_schedule_clock *c, int64_t wall_ms, int64_t steady_ms,
+	    struct bh_tick_plan *ret);
+	/* It has been dealt with. */
+	void (*dealt)(const struct bh_schedule *s,
+	    struct bh_schedule_clock *c, const struct bh_tick_plan *plan,
+	    int64_t wall_ms);
+};
+
 /* ---------------------------------------------------------------- plugins */
 
 /*
@@ -798,6 +898,20 @@ struct bh_host {
 	const char *(*option_str)(const char *name);
 	int64_t (*option_int)(const char *name);	/* and sizes, times */
 	char *const *(*option_list)(const char *name);	/* ends with NULL */
+
+	/* --- for backends, from open() on --- */
+
+	/* What holds for this queue now; options_changed() tells of changes. */
+	void (*queue_options)(const char *queue, struct bh_queue_opts *ret);
+	/* A number that stays the same over restarts and is no other
+	 * instance's, as 16 hexadecimal digits; kept in state_dir. NULL: it
+	 * cannot be kept, with a sentence. */
+	const char *(*instance)(char err[BH_ERROR_TEXT]);
+	/* The message with its numbers, ids and quoted parts folded, at most
+	 * size - 1 bytes and a NUL: the length. Its fingerprint is never 0. */
+	size_t (*fold)(struct bh_bytes message, char *out, size_t size);
+	uint64_t (*fingerprint)(struct bh_bytes message);
+	const struct bh_schedule_time *schedules;
 
 	/* --- in init() --- */
 

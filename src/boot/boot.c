@@ -374,6 +374,7 @@ run(struct daemon *d)
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);	/* a failed write says so itself */
 	d->qopts = qopts_new();
+	d->env.qopts = d->qopts;
 	d->env.bus = bus_new(&d->env);
 	daemon_apply(d);
 	if (start(d, &e) < 0) {

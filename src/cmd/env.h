@@ -51,6 +51,7 @@ struct cmd_env {
 	const struct bh_backend_ops *ops;
 	void *be;
 	const struct conf *conf;	/* the one in force */
+	const struct qopts *qopts;	/* boot's; NULL in small tests */
 	struct tokens *tokens;
 	struct alerts *alerts;		/* boot's; NULL in small tests */
 	struct bus *bus;		/* boot's; NULL in small tests */

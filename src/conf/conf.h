@@ -20,7 +20,7 @@
 
 struct conf_queue {
 	char *pattern;
-	struct queue_opts opts;
+	struct bh_queue_opts opts;
 };
 
 /* A leaf of the free-form group `config`, for scripts: "a.b" = text. Members

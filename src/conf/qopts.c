@@ -15,7 +15,7 @@ struct entry {
 	char *name;			/* a pattern, or a queue */
 	size_t len;
 	bool plain;			/* no wildcard in it */
-	struct queue_opts opts;
+	struct bh_queue_opts opts;
 };
 
 struct qopts {
@@ -32,7 +32,7 @@ struct qopts {
 	X(concurrency, 10)                                                   \
 	X(max_active, 0)                                                     \
 	X(group_concurrency, 1)                                              \
-	X(group_order, GROUP_STRICT)                                         \
+	X(group_order, BH_GROUP_STRICT)                                      \
 	X(max_waiting, 0)                                                    \
 	X(batch_max, 0)                                                      \
 	X(batch_window_ms, 2000)                                             \
@@ -52,7 +52,7 @@ struct qopts {
 	X(max_stalled, 2)                                                    \
 	X(callbacks, 0)
 
-static const struct queue_opts nothing_said = {
+static const struct bh_queue_opts nothing_said = {
 #define X(field, def) .field = -1,
 	FIELDS(X)
 #undef X
@@ -60,7 +60,7 @@ static const struct queue_opts nothing_said = {
 };
 
 void
-queue_opts_init(struct queue_opts *o)
+queue_opts_init(struct bh_queue_opts *o)
 {
 	*o = nothing_said;
 }
@@ -97,7 +97,7 @@ qopts_free(struct qopts **qp)
 }
 
 static struct entry
-entry_of(const char *name, const struct queue_opts *o)
+entry_of(const char *name, const struct bh_queue_opts *o)
 {
 	return (struct entry){.name = xstrdup(name), .len = strlen(name),
 	    .plain = strpbrk(name, "*?[\\") == NULL, .opts = *o};
@@ -105,7 +105,7 @@ entry_of(const char *name, const struct queue_opts *o)
 
 void
 qopts_config_add(struct qopts *q, const char *pattern,
-    const struct queue_opts *o)
+    const struct bh_queue_opts *o)
 {
 	q->config = xrealloc(q->config,
 	    (q->nconfig + 1) * sizeof(*q->config));
@@ -137,7 +137,7 @@ script_place(const struct qopts *q, const char *queue, bool *ret_found)
 
 void
 qopts_script_set(struct qopts *q, const char *queue,
-    const struct queue_opts *o)
+    const struct bh_queue_opts *o)
 {
 	bool found;
 	size_t at = script_place(q, queue, &found);
@@ -160,7 +160,7 @@ qopts_script_set(struct qopts *q, const char *queue,
 	}
 }
 
-static const struct queue_opts *
+static const struct bh_queue_opts *
 config_of(const struct qopts *q, const char *queue)
 {
 	size_t len = strlen(queue);
@@ -175,7 +175,7 @@ config_of(const struct qopts *q, const char *queue)
 	return NULL;
 }
 
-static const struct queue_opts *
+static const struct bh_queue_opts *
 script_of(const struct qopts *q, const char *queue)
 {
 	bool found;
@@ -187,24 +187,24 @@ script_of(const struct qopts *q, const char *queue)
 /* A rate is one option: whoever says its limit says all of it, so that a
  * limit in the configuration never inherits the burst of a script's. */
 static void
-resolve_rate(const struct queue_opts *top, const struct queue_opts *below,
-    struct queue_opts *ret)
+resolve_rate(const struct bh_queue_opts *top, const struct bh_queue_opts *below,
+    struct bh_queue_opts *ret)
 {
-	const struct queue_opts *from = top->rate_limit >= 0 ? top : below;
+	const struct bh_queue_opts *from = top->rate_limit >= 0 ? top : below;
 
 	ret->rate_limit = from->rate_limit >= 0 ? from->rate_limit : 0;
 	ret->rate_per_ms = from->rate_per_ms > 0 ? from->rate_per_ms : 1000;
 	ret->rate_burst = from->rate_burst > 0 ? from->rate_burst :
 	    ret->rate_limit;
-	ret->rate_by = from->rate_by >= 0 ? from->rate_by : RATE_BY_QUEUE;
+	ret->rate_by = from->rate_by >= 0 ? from->rate_by : BH_RATE_BY_QUEUE;
 }
 
 void
 qopts_resolve(const struct qopts *q, const char *queue,
-    struct queue_opts *ret)
+    struct bh_queue_opts *ret)
 {
-	const struct queue_opts *top = config_of(q, queue);
-	const struct queue_opts *below = script_of(q, queue);
+	const struct bh_queue_opts *top = config_of(q, queue);
+	const struct bh_queue_opts *below = script_of(q, queue);
 
 	top = top ? top : &nothing_said;
 	below = below ? below : &nothing_said;

@@ -11,12 +11,12 @@
 #include "conf/conf.h"
 #include "conf/reader.h"
 
-#define FIELD(f) offsetof(struct queue_opts, f)
+#define FIELD(f) offsetof(struct bh_queue_opts, f)
 #define TEN_YEARS_MS INT64_C(315360000000)
 
 struct row {
 	struct rule rule;
-	size_t offset;			/* in struct queue_opts */
+	size_t offset;			/* in struct bh_queue_opts */
 };
 
 #define INT(n, f, lo, hi)                                                    \
@@ -106,7 +106,7 @@ is_queue(const char *s, const char *wild)
 
 static void
 read_row(struct reader *r, const config_setting_t *s, const struct row *row,
-    struct queue_opts *o)
+    struct bh_queue_opts *o)
 {
 	void *field = (char *)o + row->offset;
 	struct value v;
@@ -126,7 +126,7 @@ read_row(struct reader *r, const config_setting_t *s, const struct row *row,
 
 static void
 read_members(struct reader *r, const config_setting_t *group,
-    const char *prefix, struct queue_opts *o)
+    const char *prefix, struct bh_queue_opts *o)
 {
 	const config_setting_t *s;
 	char name[160];
@@ -181,7 +181,7 @@ static void
 check_entry(struct reader *r, const config_setting_t *entry,
     const struct conf_queue *q)
 {
-	const struct queue_opts *o = &q->opts;
+	const struct bh_queue_opts *o = &q->opts;
 
 	if (o->rate_limit > 0 && o->rate_per_ms < 0)
 		reader_error(r, entry, "option 'rate'%s: has no 'per', "

@@ -86,7 +86,7 @@ static int64_t
 max_waiting_of(struct engine *e, struct bh_bytes name)
 {
 	char *s = xstrndup(name.data, name.len);
-	struct queue_opts o;
+	struct bh_queue_opts o;
 
 	qopts_resolve(e->qopts, s, &o);
 	free(s);

@@ -111,7 +111,7 @@ void
 answer_resolve(const struct job *j, const struct bh_job_opts *o,
     struct bh_job *ret)
 {
-	const struct queue_opts *q = &j->queue->opts;
+	const struct bh_queue_opts *q = &j->queue->opts;
 
 	ret->attempts = o->attempts >= 0 ? o->attempts : (int32_t)q->attempts;
 	ret->timeout_ms = o->timeout_ms >= 0 ? o->timeout_ms : q->timeout_ms;

@@ -107,7 +107,7 @@ edge_mono(const struct engine *e, const struct gather *g, bool last,
 static size_t
 room(const struct queue *q)
 {
-	const struct queue_opts *o = &q->opts;
+	const struct bh_queue_opts *o = &q->opts;
 	int64_t n = o->batch_max;
 
 	if (o->rate_limit > 0 && o->rate_burst < n)
@@ -121,7 +121,7 @@ room(const struct queue *q)
 static size_t
 pick_line(const struct group *g, size_t max, struct job **jobs)
 {
-	bool strict = g->queue->opts.group_order == GROUP_STRICT;
+	bool strict = g->queue->opts.group_order == BH_GROUP_STRICT;
 	struct node *n;
 	size_t i = 0;
 
@@ -187,7 +187,7 @@ later(int64_t mono, int64_t ms)
 static int64_t
 ripe_at(const struct engine *e, struct gather *g)
 {
-	const struct queue_opts *o = &g->queue->opts;
+	const struct bh_queue_opts *o = &g->queue->opts;
 	int64_t since, at, quiet;
 
 	if (g->stale) {
@@ -355,7 +355,7 @@ batch_configure(struct engine *e, struct queue *q)
 size_t
 batch_next(struct engine *e, struct queue *q, struct job *jobs[BATCH_MAX])
 {
-	const struct queue_opts *o = &q->opts;
+	const struct bh_queue_opts *o = &q->opts;
 	struct batching *b = q->batching;
 	struct gather *g = TAILQ_FIRST(&b->ripe[__builtin_ctz(b->ripe_mask)]);
 	struct limit_rate rate = queue_rate(q);
@@ -363,7 +363,7 @@ batch_next(struct engine *e, struct queue *q, struct job *jobs[BATCH_MAX])
 
 	if (o->max_active > 0 && o->max_active - q->count[BH_ACTIVE] < n)
 		n = o->max_active - q->count[BH_ACTIVE];
-	if (o->rate_limit > 0 && o->rate_by == RATE_BY_QUEUE)
+	if (o->rate_limit > 0 && o->rate_by == BH_RATE_BY_QUEUE)
 		at_hand = limit_tokens(q->tat_us, &rate,
 		    e->now.mono_ms * 1000);
 	else if (o->rate_limit > 0 && g->group)

@@ -16,10 +16,10 @@
 #include "base/buf.h"
 #include "base/die.h"
 #include "base/json.h"
+#include "base/retry.h"
 #include "base/rng.h"
 #include "base/xalloc.h"
 #include "engine/part.h"
-#include "engine/retry.h"
 
 enum {
 	ERROR_MAX = 4096,
@@ -286,7 +286,7 @@ void
 finish_failed(struct engine *e, struct job *j, struct bh_bytes msg,
     struct bh_bytes version, struct bh_req *req)
 {
-	const struct queue_opts *o = &j->queue->opts;
+	const struct bh_queue_opts *o = &j->queue->opts;
 
 	if ((o->dead_letter[0] || (o->callbacks & (1 << BH_ON_FAILED))) &&
 	    !(j->body && j->body->loaded)) {
@@ -316,7 +316,7 @@ static int64_t
 backoff_ms(const struct job *j)
 {
 	const struct bh_job_opts *o = &j->body->opts;
-	const struct queue_opts *q = &j->queue->opts;
+	const struct bh_queue_opts *q = &j->queue->opts;
 	struct retry_backoff b = {
 	    .type = o->backoff_type >= 0
 		? (enum bh_backoff_type)o->backoff_type

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/retry.h"
 #include "base/xalloc.h"
 #include "engine/part.h"
-#include "engine/retry.h"
 
 /* --- one job --- */
 

@@ -64,10 +64,10 @@ unready(struct engine *e, struct group *g)
 int64_t
 group_token_at(const struct engine *e, const struct group *g)
 {
-	const struct queue_opts *o = &g->queue->opts;
+	const struct bh_queue_opts *o = &g->queue->opts;
 	struct limit_rate r = queue_rate(g->queue);
 
-	if (o->rate_limit <= 0 || o->rate_by != RATE_BY_GROUP)
+	if (o->rate_limit <= 0 || o->rate_by != BH_RATE_BY_GROUP)
 		return e->now.mono_ms;
 	return (limit_next(g->tat_us, &r, e->now.mono_ms * 1000) + 999) /
 	    1000;
@@ -96,7 +96,7 @@ struct job *
 group_next(const struct engine *e, const struct group *g,
     struct job **ret_ahead)
 {
-	bool strict = g->queue->opts.group_order == GROUP_STRICT;
+	bool strict = g->queue->opts.group_order == BH_GROUP_STRICT;
 	struct node *n;
 
 	(void)e;
@@ -177,7 +177,7 @@ group_started(struct engine *e, struct group *g, bool another)
 	if (!another)
 		g->running++;
 	if (g->queue->opts.rate_limit > 0 &&
-	    g->queue->opts.rate_by == RATE_BY_GROUP)
+	    g->queue->opts.rate_by == BH_RATE_BY_GROUP)
 		g->tat_us = limit_take(g->tat_us, &r, e->now.mono_ms * 1000);
 	group_refresh(e, g, true);
 }

@@ -226,7 +226,7 @@ queue_gate(const struct engine *e, const struct queue *q, int64_t *ret_until)
 		*ret_until = q->held_mono;
 		return BH_GATE_HELD;
 	}
-	if (q->opts.rate_limit > 0 && q->opts.rate_by == RATE_BY_QUEUE) {
+	if (q->opts.rate_limit > 0 && q->opts.rate_by == BH_RATE_BY_QUEUE) {
 		token = limit_next(q->tat_us, &r, e->now.mono_ms * 1000);
 		token = (token + 999) / 1000;
 		if (token > e->now.mono_ms) {

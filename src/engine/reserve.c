@@ -124,7 +124,7 @@ lease_ms(const struct job *j)
 {
 	const struct body *b = j->body;
 	const struct bh_job_opts *o = &b->opts;
-	const struct queue_opts *q = &j->queue->opts;
+	const struct bh_queue_opts *q = &j->queue->opts;
 
 	if (b->handler) {
 		int64_t ms = o->timeout_ms >= 0 ? o->timeout_ms
@@ -212,7 +212,7 @@ claim(struct engine *e, struct job *j, struct waiter *w, struct batch *batch)
 				  : NULL;
 	j->attempt++;
 	job_move(e, j, BH_ACTIVE, e->now.mono_ms + b->lease_ms);
-	if (q->opts.rate_limit > 0 && q->opts.rate_by == RATE_BY_QUEUE)
+	if (q->opts.rate_limit > 0 && q->opts.rate_by == BH_RATE_BY_QUEUE)
 		q->tat_us = limit_take(q->tat_us, &rate,
 		    e->now.mono_ms * 1000);
 	record_lease(e, j);

@@ -190,10 +190,10 @@ schedule_restore(struct engine *e, int64_t id, const struct bh_schedule *row,
 	struct schedule *s = schedule_new(e, id, row);
 	struct err err = ERR_INIT;
 
-	s->after = state->after_at;
-	s->seen = state->seen_at;
+	s->clock.after = state->after_at;
+	s->clock.seen = state->seen_at;
 	s->job = state->job;
-	s->due = state->next_at ? state->next_at : INT64_MAX;
+	s->clock.due = state->next_at ? state->next_at : INT64_MAX;
 	if (!s->row.cron.len)
 		return;
 	s->zone = zone_get(e, s->row.zone, &err);
@@ -331,12 +331,8 @@ write_row(struct engine *e, const struct schedule *s, bool fresh)
 static void
 inherit(struct schedule *s, const struct schedule *old)
 {
-	s->due = old->due;
-	s->after = old->after;
-	s->seen = old->seen;
+	s->clock = old->clock;
 	s->job = old->job;
-	s->doubt = old->doubt;
-	s->doubt_wall = old->doubt_wall;
 	s->nticks = old->nticks;
 	s->kept = old->kept;
 	memcpy(s->ticks, old->ticks, sizeof(s->ticks));
@@ -347,7 +343,7 @@ engine_schedule_put(struct engine *e, struct bh_schedule_put *r)
 {
 	struct schedule *old = find(e, r->schedule.name), *s;
 	bool keeps = old && same_times(&old->row, &r->schedule) &&
-	    old->due != INT64_MAX;
+	    old->clock.due != INT64_MAX;
 	struct zone *zone = NULL;
 	struct cron cron = {0};
 	struct err err = ERR_INIT;

@@ -207,7 +207,7 @@ TAILQ_HEAD(waiter_links, waiter_link);
 struct queue {
 	int64_t id;
 	char *name;
-	struct queue_opts opts;
+	struct bh_queue_opts opts;
 	struct heap_item timer;		/* hold ends, token comes, sweep */
 	struct heap_item turn;		/* in engine.turns by stride pass */
 	struct nodes ready[PRIORITIES];
@@ -287,7 +287,6 @@ struct zone {
 	int64_t looked;			/* the turn that looked at its file */
 };
 
-/* due is on its own clock: wall for cron, mono for every. */
 struct schedule {
 	struct heap_item timer;
 	TAILQ_ENTRY(schedule) all;	/* by name */
@@ -295,13 +294,9 @@ struct schedule {
 	struct bh_schedule row;		/* strings in data */
 	struct cron cron;
 	struct zone *zone;		/* NULL: every, or unknown */
-	int64_t due;			/* INT64_MAX never */
-	int64_t after, seen;		/* see jschedule_state */
+	struct bh_schedule_clock clock;	/* steady is mono */
 	int64_t job;
-	bool doubt;			/* its clock may be wrong, see tick.c */
-	int64_t doubt_wall;		/* when that was noticed */
 	bool grumbled;			/* the last tick was skipped */
-	int64_t burst;			/* missed ticks made up for in a row */
 	bool postponed;			/* in engine.late, without a timer */
 	TAILQ_ENTRY(schedule) late;
 	int64_t nticks;			/* ever */

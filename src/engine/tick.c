@@ -4,28 +4,15 @@
  * appended together, so they share a commit: no tick is lost or doubled by a
  * death in between.
  *
- * Two clocks: cron follows the wall clock, every the monotonic one (over a
- * restart the wall clock). What must hold:
- *
- *  1. All ticks up to `after` have been dealt with; due is the next one.
- *  2. A wall clock that goes back repeats nothing: due stays. When it is more
- *     than a day behind `after`, it is wrong now (a box that boots in 1970) or
- *     has been wrong: the schedule waits an hour (doubt) for it to be put
- *     right, then goes on from the moment when that was noticed.
- *  3. Whatever the clock was in between: ticks up to `seen` do not come again
- *     once it is later than that.
- *  4. A tick that is dealt with more than GRACE_MS after its time, or behind
- *     which another one is due already, has been missed: misfire decides.
+ * What is due, and what a jump of the clock means: base/sched.h.
  */
 #include <string.h>
 
 #include "base/log.h"
+#include "base/sched.h"
 #include "engine/part.h"
 
-enum { GRACE_MS = 5000, DOUBT_MS = 3600000, BURST_MAX = 10000,
-    ZONES_MS = 3600000, JUMP_MS = 1000 };
-
-#define DAY_MS INT64_C(86400000)
+enum { ZONES_MS = 3600000, JUMP_MS = 1000 };
 
 static bool
 is_cron(const struct schedule *s)
@@ -45,51 +32,26 @@ to_wall(const struct engine *e, const struct schedule *s, int64_t at)
 	return is_cron(s) ? at : at + e->now.wall_ms - e->now.mono_ms;
 }
 
-/* The first tick after this time of its clock. */
-static int64_t
-tick_after(const struct schedule *s, int64_t at)
+static struct sched_rule
+rule_of(const struct schedule *s)
 {
-	if (is_cron(s))
-		return s->zone ? cron_next(&s->cron, s->zone->tz, at)
-		    : INT64_MAX;
-	if (at < s->due)
-		return s->due;
-	return s->due + ((at - s->due) / s->row.every_ms + 1) *
-	    s->row.every_ms;
-}
-
-/* The last tick up to now; from is one. */
-static int64_t
-tick_until(const struct schedule *s, int64_t from, int64_t now)
-{
-	int64_t late = now;
-
-	if (!is_cron(s))
-		return from + (now - from) / s->row.every_ms *
-		    s->row.every_ms;
-	while (late - from > 1) {
-		int64_t mid = from + (late - from) / 2;
-		int64_t at = tick_after(s, mid);
-
-		if (at <= now)
-			from = at;
-		else
-			late = mid;
-	}
-	return from;
+	return (struct sched_rule){.cron = is_cron(s) ? &s->cron : NULL,
+	    .zone = s->zone ? s->zone->tz : NULL,
+	    .every_ms = s->row.every_ms, .misfire = s->row.misfire,
+	    .overlap = s->row.overlap};
 }
 
 int64_t
 schedule_next(const struct engine *e, const struct schedule *s)
 {
-	return s->due == INT64_MAX ? 0 : to_wall(e, s, s->due);
+	return s->clock.due == INT64_MAX ? 0 : to_wall(e, s, s->clock.due);
 }
 
 struct jschedule_state
 schedule_state(const struct engine *e, const struct schedule *s)
 {
-	return (struct jschedule_state){schedule_next(e, s), s->after,
-	    s->seen, s->job};
+	return (struct jschedule_state){schedule_next(e, s), s->clock.after,
+	    s->clock.seen, s->job};
 }
 
 /* --- the timer --- */
@@ -100,19 +62,20 @@ schedule_unarm(struct engine *e, struct schedule *s)
 	if (s->postponed)
 		TAILQ_REMOVE(&e->late, s, late);
 	s->postponed = false;
-	heap_remove(is_cron(s) && !s->doubt ? &e->wall : &e->mono, &s->timer);
+	heap_remove(is_cron(s) && !s->clock.doubt ? &e->wall : &e->mono, &s->timer);
 }
 
 void
 schedule_arm(struct engine *e, struct schedule *s)
 {
 	schedule_unarm(e, s);
-	if (s->due == INT64_MAX || e->draining || e->stopping)
+	if (s->clock.due == INT64_MAX || e->draining || e->stopping)
 		return;
-	if (s->doubt)
-		heap_set(&e->mono, &s->timer, e->now.mono_ms + DOUBT_MS);
+	if (s->clock.doubt)
+		heap_set(&e->mono, &s->timer, e->now.mono_ms +
+		    SCHED_DOUBT_MS);
 	else
-		heap_set(is_cron(s) ? &e->wall : &e->mono, &s->timer, s->due);
+		heap_set(is_cron(s) ? &e->wall : &e->mono, &s->timer, s->clock.due);
 }
 
 void
@@ -127,30 +90,22 @@ schedule_stop(struct engine *e)
 void
 schedule_begin(struct engine *e, struct schedule *s)
 {
-	s->after = s->seen = e->now.wall_ms;
-	s->due = is_cron(s) ? tick_after(s, s->after)
-	    : e->now.mono_ms + s->row.every_ms;
+	struct sched_rule r = rule_of(s);
+
+	sched_begin(&r, &s->clock, e->now.wall_ms, e->now.mono_ms);
 }
 
 /* --- the clocks --- */
-
-static bool
-is_behind(const struct engine *e, const struct schedule *s)
-{
-	return is_cron(s) && e->now.wall_ms + DAY_MS < s->after;
-}
 
 /* The wall clock is another one than a moment ago. */
 static void
 jumped(struct engine *e, struct schedule *s)
 {
-	bool behind = is_behind(e, s);
+	struct sched_rule r = rule_of(s);
 
-	if (s->doubt == behind)
-		return;
+	/* It changes the heap that the timer is in. */
 	schedule_unarm(e, s);
-	s->doubt = behind;
-	s->doubt_wall = e->now.wall_ms;
+	(void)sched_look(&r, &s->clock, e->now.wall_ms);
 	schedule_arm(e, s);
 }
 
@@ -158,11 +113,19 @@ jumped(struct engine *e, struct schedule *s)
 static void
 accept_clock(struct schedule *s)
 {
-	s->doubt = false;
-	s->after = s->doubt_wall;
-	s->due = tick_after(s, s->after);
+	struct sched_rule r = rule_of(s);
+
+	sched_accept(&r, &s->clock);
 	log_warn("schedule '%.*s' follows the clock, which has been set back",
 	    (int)s->row.name.len, s->row.name.data);
+}
+
+static void
+renew(struct schedule *s)
+{
+	struct sched_rule r = rule_of(s);
+
+	sched_renew(&r, &s->clock);
 }
 
 /* A zone's rules have changed: what was due may be earlier or later. */
@@ -173,7 +136,7 @@ new_rules(struct engine *e, const struct zone *z)
 
 	TAILQ_FOREACH(s, &e->schedules, all)
 		if (s->zone == z) {
-			s->due = tick_after(s, s->after);
+			renew(s);
 			schedule_arm(e, s);
 		}
 }
@@ -230,12 +193,12 @@ schedule_look(struct engine *e)
 static void
 enter_every(struct engine *e, struct schedule *s)
 {
-	int64_t wall = e->now.wall_ms > s->after ? e->now.wall_ms : s->after;
-	int64_t left = s->due - wall;
+	int64_t wall = e->now.wall_ms > s->clock.after ? e->now.wall_ms : s->clock.after;
+	int64_t left = s->clock.due - wall;
 
 	if (left > s->row.every_ms)
 		left = s->row.every_ms;
-	s->due = e->now.mono_ms + left;
+	s->clock.due = e->now.mono_ms + left;
 }
 
 void
@@ -249,7 +212,7 @@ schedule_enter_all(struct engine *e)
 		if (!is_cron(s))
 			enter_every(e, s);
 		else	/* the zone's rules may be others than before */
-			s->due = tick_after(s, s->after);
+			renew(s);
 		jumped(e, s);
 		schedule_arm(e, s);
 	}
@@ -260,18 +223,15 @@ schedule_enter_all(struct engine *e)
 /* One more line of its history, and where it stands now. While the disk
  * refuses, nothing is written: after a crash these ticks are missed ones. */
 static void
-note(struct engine *e, struct schedule *s, int64_t due,
+note(struct engine *e, struct schedule *s, const struct bh_tick_plan *plan,
     enum bh_tick_outcome outcome, int64_t job)
 {
-	struct bh_tick t = {to_wall(e, s, due), e->now.wall_ms, outcome, job};
+	struct bh_tick t = {plan->due_wall, e->now.wall_ms, outcome, job};
 	struct jrec r = {.kind = JR_SCHEDULE_TICK, .id = s->id};
+	struct sched_rule rule = rule_of(s);
 
 	schedule_keep_tick(s, s->nticks + 1, &t);
-	s->due = tick_after(s, due);
-	s->after = is_cron(s) && s->due <= e->now.wall_ms ? due
-	    : e->now.wall_ms;
-	if (s->seen < s->after)
-		s->seen = s->after;
+	sched_dealt(&rule, &s->clock, plan, e->now.wall_ms);
 	if (e->refuse.code)
 		return;
 	r.u.tick.state = schedule_state(e, s);
@@ -299,16 +259,16 @@ grumble(struct schedule *s, enum log_level level, const char *why)
 }
 
 static void
-run(struct engine *e, struct schedule *s, int64_t due,
-    enum bh_tick_outcome outcome, bool may_overlap)
+run(struct engine *e, struct schedule *s, const struct bh_tick_plan *plan)
 {
+	enum bh_tick_outcome outcome = plan->outcome;
 	int64_t id = 0;
 	struct bh_put p = {.queue = s->row.queue,
 	    .payloads = &s->row.payload, .npayloads = 1,
 	    .opts = s->row.opts, .ids = &id};
 	struct err err = ERR_INIT;
 
-	if (!may_overlap && still_lives(e, s)) {
+	if (!plan->may_overlap && still_lives(e, s)) {
 		grumble(s, LOG_INFO, "the last one's job has not ended");
 		outcome = BH_TICK_SKIPPED;
 	} else if (put_now(e, &p, &err) < 0) {
@@ -318,77 +278,7 @@ run(struct engine *e, struct schedule *s, int64_t due,
 		s->job = id;
 		s->grumbled = false;
 	}
-	note(e, s, due, outcome, id);
-}
-
-/* Missed ones that do not run: the last few are noted. */
-static void
-skip_until(struct engine *e, struct schedule *s, int64_t from, int64_t until)
-{
-	int64_t due[JSCHEDULE_TICKS];
-	int n = 0;
-
-	while (n < JSCHEDULE_TICKS && from < until) {
-		due[n] = tick_until(s, from, until - 1);
-		until = due[n++];
-	}
-	while (n > 0)
-		note(e, s, due[--n], BH_TICK_SKIPPED, 0);
-}
-
-/* Those that are made up for, one by one; a slice of all schedules' a turn. */
-static void
-catch_up(struct engine *e, struct schedule *s, int64_t from, int64_t last)
-{
-	int64_t now = now_of(e, s), next;
-
-	for (; e->catch_left > 0 && from <= last; e->catch_left--,
-	    from = next) {
-		next = tick_after(s, from);
-		run(e, s, from, now - from > GRACE_MS ? BH_TICK_LATE
-		    : BH_TICK_RAN, true);
-		s->burst++;
-	}
-}
-
-/* from to last are due, and some of them have been missed. */
-static void
-misfire(struct engine *e, struct schedule *s, int64_t from, int64_t last)
-{
-	int64_t late = now_of(e, s) - last;
-	bool on_time = late <= GRACE_MS;
-	bool overlap = s->row.overlap == BH_OVERLAP_QUEUE;
-
-	if (s->row.misfire == BH_MISFIRE_ALL && late <= DAY_MS &&
-	    s->burst < BURST_MAX) {
-		catch_up(e, s, from, last);
-		return;
-	}
-	skip_until(e, s, from, last);
-	if (on_time)
-		run(e, s, last, BH_TICK_RAN, overlap);
-	else if (s->row.misfire != BH_MISFIRE_SKIP && late <= DAY_MS)
-		run(e, s, last, BH_TICK_LATE, overlap);
-	else
-		note(e, s, last, BH_TICK_SKIPPED, 0);
-}
-
-/* The first tick that is still to be dealt with: not one that was seen
- * already, and with `all` not one of more than a day ago. */
-static int64_t
-first_due(const struct engine *e, const struct schedule *s)
-{
-	int64_t from = s->due, now = now_of(e, s);
-
-	if (is_cron(s) && from <= s->seen && s->seen <= now)
-		from = tick_after(s, s->seen);
-	if (s->row.misfire == BH_MISFIRE_ALL && now - from > DAY_MS) {
-		int64_t recent = tick_after(s, now - DAY_MS - 1);
-
-		/* When all are older, the last one is noted. */
-		from = recent <= now ? recent : tick_until(s, from, now);
-	}
-	return from;
+	note(e, s, plan, outcome, id);
 }
 
 /* Others have had all that this turn makes up for. */
@@ -396,7 +286,7 @@ static bool
 must_wait(const struct engine *e, const struct schedule *s)
 {
 	return e->catch_left <= 0 && s->row.misfire == BH_MISFIRE_ALL &&
-	    s->due <= now_of(e, s);
+	    s->clock.due <= now_of(e, s);
 }
 
 /* Goes on in another turn. */
@@ -410,32 +300,26 @@ postpone(struct engine *e, struct schedule *s)
 void
 schedule_due(struct engine *e, struct schedule *s)
 {
-	int64_t now = now_of(e, s), from, last;
+	struct sched_rule rule;
+	struct bh_tick_plan plan;
 
-	if (s->doubt)
+	if (s->clock.doubt)
 		accept_clock(s);
-	if (must_wait(e, s)) {
-		postpone(e, s);
-		return;
-	}
-	if (s->zone)
+	if (s->zone && !must_wait(e, s))
 		zone_renew(e, s->zone);
-	from = s->due > now ? s->due : first_due(e, s);
-	if (from > now) {
-		s->due = from;
-		schedule_arm(e, s);
-		return;
+	while (!must_wait(e, s)) {
+		rule = rule_of(s);
+		if (!sched_plan(&rule, &s->clock, e->now.wall_ms,
+		    e->now.mono_ms, &plan)) {
+			schedule_arm(e, s);
+			return;
+		}
+		if (plan.made_up)
+			e->catch_left--;
+		if (plan.outcome == BH_TICK_SKIPPED)
+			note(e, s, &plan, plan.outcome, 0);
+		else
+			run(e, s, &plan);
 	}
-	last = tick_until(s, from, now);
-	if (last > from || now - last > GRACE_MS) {
-		misfire(e, s, from, last);
-	} else {
-		s->burst = 0;
-		run(e, s, last, BH_TICK_RAN,
-		    s->row.overlap == BH_OVERLAP_QUEUE);
-	}
-	if (must_wait(e, s))
-		postpone(e, s);
-	else
-		schedule_arm(e, s);
+	postpone(e, s);
 }

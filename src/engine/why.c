@@ -70,7 +70,7 @@ static bool
 why_rate(const struct engine *e, const struct job *j, struct bh_why *w)
 {
 	const struct queue *q = j->queue;
-	const struct queue_opts *o = &q->opts;
+	const struct bh_queue_opts *o = &q->opts;
 	struct limit_rate r = queue_rate(q);
 	const struct group *g = j->ext ? j->ext->group : NULL;
 	int64_t at, tat = 0;
@@ -78,7 +78,7 @@ why_rate(const struct engine *e, const struct job *j, struct bh_why *w)
 
 	if (o->rate_limit <= 0)
 		return false;
-	if (o->rate_by == RATE_BY_QUEUE)
+	if (o->rate_by == BH_RATE_BY_QUEUE)
 		tat = q->tat_us;
 	else if (g)
 		tat = g->tat_us;
@@ -90,7 +90,7 @@ why_rate(const struct engine *e, const struct job *j, struct bh_why *w)
 	str_span(o->rate_per_ms, per, sizeof(per));
 	say(w, BH_GATE_RATE, "the rate of %lld per %s for %s is used up; the "
 	    "next token comes in %s", (long long)o->rate_limit, per,
-	    o->rate_by == RATE_BY_QUEUE ? q->name : "its group", span);
+	    o->rate_by == BH_RATE_BY_QUEUE ? q->name : "its group", span);
 	return true;
 }
 
@@ -129,7 +129,7 @@ why_group(const struct engine *e, const struct job *j, struct bh_why *w)
 			break;
 		if (job_state(o) == BH_ACTIVE)
 			active = active ? active : o;
-		else if (g->queue->opts.group_order == GROUP_STRICT ||
+		else if (g->queue->opts.group_order == BH_GROUP_STRICT ||
 		    job_state(o) == BH_WAITING)
 			ahead = ahead ? ahead : o;
 	}

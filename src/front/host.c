@@ -12,6 +12,7 @@
 #include "base/xalloc.h"
 #include "cmd/bus.h"
 #include "conf/option.h"
+#include "front/host_store.h"
 
 /* Plugins call without a context: it is here. */
 static struct plugin_host *current;
@@ -270,6 +271,12 @@ plugin_health(void *host, size_t i, char text[BH_ERROR_TEXT])
 
 /* --- life --- */
 
+static const char *
+state_dir(void)
+{
+	return host_current()->env->conf->state_dir;
+}
+
 struct plugin_host *
 host_new(struct loop *l, struct cmd_env *env)
 {
@@ -288,6 +295,7 @@ host_new(struct loop *l, struct cmd_env *env)
 	    .add_lua = api_add_lua, .add_metrics = api_add_metrics,
 	    .add_health = api_add_health, .add_sink = api_add_sink,
 	    .listen = api_listen};
+	host_store_init(&h->api, env->qopts, state_dir);
 	caller_init(h);
 	env->host = h;
 	env->plugin_metrics = plugin_metrics;
@@ -310,6 +318,7 @@ host_free(struct plugin_host **hp)
 		return;
 	*hp = NULL;
 	caller_done(h);
+	host_store_done();
 	h->env->host = NULL;
 	h->env->plugin_metrics = NULL;
 	h->env->plugin_health = NULL;

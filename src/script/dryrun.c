@@ -342,7 +342,7 @@ script_check(const char *file, const struct conf *conf,
 static struct run_msg *
 dry_job(const struct dryrun *d, struct bh_bytes payload)
 {
-	const struct queue_opts *o = &d->opts.opts;
+	const struct bh_queue_opts *o = &d->opts.opts;
 	struct clock_time now = clock_now();
 	struct run_msg *m = xcalloc(1, sizeof(*m));
 

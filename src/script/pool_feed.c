@@ -343,7 +343,7 @@ pool_feed_cancel(struct pool *p, const struct served *s)
 static int64_t
 backoff_ms(struct pool *p, const struct run_msg *m)
 {
-	struct queue_opts o;
+	struct bh_queue_opts o;
 	double ms;
 
 	qopts_resolve(p->config.qopts, m->queue.data, &o);

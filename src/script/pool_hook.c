@@ -476,7 +476,7 @@ start(struct ticket *t)
 	struct pool *p = t->pool;
 	const struct script *s = find_hook(p, t->run.hook->name);
 	struct run_msg *m;
-	struct queue_opts o;
+	struct bh_queue_opts o;
 
 	if (!s || p->stopping) {
 		fail(t, 503, BH_E_BUSY, RETRY_MS, s ? "shutting down" :

@@ -381,7 +381,7 @@ remove_gone(struct pool *p)
 void
 pool_refresh(struct pool *p)
 {
-	struct queue_opts o;
+	struct bh_queue_opts o;
 	struct served *q;
 
 	TAILQ_FOREACH(q, &p->served, entry) {

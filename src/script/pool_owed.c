@@ -82,7 +82,7 @@ pool_owed_feed(struct pool *p)
 	TAILQ_FOREACH_SAFE(o, &p->owed, entry, next) {
 		struct run_msg *m = o->msg;
 		struct served *s = pool_served_find(p, m->queue);
-		struct queue_opts opts;
+		struct bh_queue_opts opts;
 
 		if (p->nowed_running >= OWED_RUNNING)
 			return;

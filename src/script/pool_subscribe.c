@@ -126,7 +126,7 @@ heard(void *arg, const struct bh_news *news)
 	struct topic *t = arg;
 	struct pool *p = t->pool;
 	struct bh_bytes pattern = {t->pattern, strlen(t->pattern)};
-	struct queue_opts o;
+	struct bh_queue_opts o;
 	struct run_msg *m;
 	const struct script *s = script_of(t);
 

@@ -27,12 +27,12 @@ enum kind {
 struct row {
 	const char *name;
 	enum kind kind;
-	size_t at;			/* in struct queue_opts */
+	size_t at;			/* in struct bh_queue_opts */
 	int64_t min, max;		/* K_INT */
 	const struct row *rows;		/* K_TABLE */
 };
 
-#define AT(field) offsetof(struct queue_opts, field)
+#define AT(field) offsetof(struct bh_queue_opts, field)
 #define MANY 1000000000
 #define BATCH_MAX_DEFAULT 50
 
@@ -354,7 +354,7 @@ missing(struct reader *r, const char *what)
 static void
 check_batch(struct reader *r, bool perform, bool perform_batch, bool batch)
 {
-	struct queue_opts *o = &r->to->opts;
+	struct bh_queue_opts *o = &r->to->opts;
 
 	if (batch && o->batch_max < 0)
 		o->batch_max = BATCH_MAX_DEFAULT;

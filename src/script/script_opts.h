@@ -15,7 +15,7 @@ struct script_opts {
 	bool performs;			/* it serves the queue */
 	bool has_hook;
 	bool has_schedule;
-	struct queue_opts opts;
+	struct bh_queue_opts opts;
 	struct hook_opts hook;
 	struct topic_opts topics;
 };

@@ -18,7 +18,7 @@
 struct fake_queue {
 	TAILQ_ENTRY(fake_queue) link;
 	char *name;
-	struct queue_opts opts;
+	struct bh_queue_opts opts;
 	bool paused;
 	int64_t paused_at;
 	struct bh_bytes paused_by;

@@ -230,7 +230,7 @@ fake_job_delay(struct fake *f, struct fake_job *j, int64_t ms)
 void
 fake_job_start(struct fake *f, struct fake_job *j, const struct bh_reserve *r)
 {
-	const struct queue_opts *o = &j->queue->opts;
+	const struct bh_queue_opts *o = &j->queue->opts;
 
 	CHECK(j->state == BH_WAITING);
 	j->state = BH_ACTIVE;
@@ -284,7 +284,7 @@ job_end(struct fake *f, struct fake_job *j, enum bh_job_state state)
 static struct fake_job *
 job_over_count(struct fake *f, const struct fake_job *ended)
 {
-	const struct queue_opts *o = &ended->queue->opts;
+	const struct bh_queue_opts *o = &ended->queue->opts;
 	bool done = ended->state == BH_COMPLETED;
 	int64_t n = 0, max = done ? o->retain_completed_count :
 	    o->retain_failed_count;
@@ -421,7 +421,7 @@ error_record(struct fake *f, struct fake_job *j, const struct bh_finish *r)
 static int64_t
 backoff_ms(const struct fake_job *j)
 {
-	const struct queue_opts *o = &j->queue->opts;
+	const struct bh_queue_opts *o = &j->queue->opts;
 	const struct bh_job_opts *own = &j->opts;
 	int type = own->backoff_type >= 0 ? own->backoff_type :
 	    (int)o->backoff_type;
@@ -494,7 +494,7 @@ fake_job_keyed(struct fake *f, const struct fake_job *j)
 static int64_t
 job_due(const struct fake *f, const struct fake_job *j)
 {
-	const struct queue_opts *o = &j->queue->opts;
+	const struct bh_queue_opts *o = &j->queue->opts;
 	int64_t due = FAKE_NEVER;
 
 	switch (j->state) {

@@ -17,7 +17,7 @@ same_group(const struct fake_job *a, const struct fake_job *b)
 static int64_t
 group_ahead(struct fake *f, const struct fake_job *j)
 {
-	const struct queue_opts *o = &j->queue->opts;
+	const struct bh_queue_opts *o = &j->queue->opts;
 	int64_t slots = o->group_concurrency, last = 0;
 	const struct fake_job *k;
 
@@ -29,7 +29,7 @@ group_ahead(struct fake *f, const struct fake_job *j)
 		if (k->state == BH_WAITING && k->seq < j->seq)
 			return k->id;
 		if (k->state != BH_ACTIVE && (k->state != BH_DELAYED ||
-		    o->group_order == GROUP_SKIP || k->seq > j->seq))
+		    o->group_order == BH_GROUP_SKIP || k->seq > j->seq))
 			continue;
 		slots--;
 		last = k->id;
@@ -45,11 +45,11 @@ rate_line(struct fake *f, const struct fake_job *j)
 	struct bh_bytes none = {NULL, 0};
 
 	return fake_line_get(f, j->queue,
-	    j->queue->opts.rate_by == RATE_BY_GROUP ? j->opts.group : none);
+	    j->queue->opts.rate_by == BH_RATE_BY_GROUP ? j->opts.group : none);
 }
 
 static int64_t
-rate_interval_us(const struct queue_opts *o)
+rate_interval_us(const struct bh_queue_opts *o)
 {
 	return o->rate_per_ms * 1000 / o->rate_limit;
 }
@@ -58,7 +58,7 @@ rate_interval_us(const struct queue_opts *o)
 static int64_t
 rate_ready(struct fake *f, const struct fake_job *j)
 {
-	const struct queue_opts *o = &j->queue->opts;
+	const struct bh_queue_opts *o = &j->queue->opts;
 	int64_t burst = o->rate_burst > 0 ? o->rate_burst : o->rate_limit;
 	int64_t ready_us;
 

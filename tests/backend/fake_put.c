@@ -104,7 +104,7 @@ put_fits(struct fake *f, const struct bh_put *first, const struct bh_put *r)
 {
 	struct fake_queue *q = fake_queue_get(f, r->queue, false);
 	int64_t waiting = q ? fake_queue_count(f, q, BH_WAITING) : 0;
-	struct queue_opts o;
+	struct bh_queue_opts o;
 	char name[200];
 
 	if (put_finds(f, first, r))

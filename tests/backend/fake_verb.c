@@ -34,7 +34,7 @@ static void
 view_job(const struct bh_req *req, const struct fake_job *j,
     struct bh_job *out)
 {
-	const struct queue_opts *o = &j->queue->opts;
+	const struct bh_queue_opts *o = &j->queue->opts;
 	struct bh_job v = {
 		.id = j->id, .queue = fake_str(j->queue->name),
 		.state = j->state, .payload = j->payload,

@@ -257,10 +257,10 @@ opts_none(void)
 	return o;
 }
 
-static inline struct queue_opts
+static inline struct bh_queue_opts
 queue_none(void)
 {
-	struct queue_opts o;
+	struct bh_queue_opts o;
 
 	queue_opts_init(&o);
 	return o;
@@ -268,10 +268,10 @@ queue_none(void)
 
 /* Says the options of a queue (replacing all that was said before). */
 void set_options(struct suite_env *t, const char *queue,
-    const struct queue_opts *o);
+    const struct bh_queue_opts *o);
 /* Adds a queue's to those said before. */
 void add_options(struct suite_env *t, const char *queue,
-    const struct queue_opts *o);
+    const struct bh_queue_opts *o);
 
 /* How a reservation is asked for; zeros are an outside worker that wants one
  * job and does not wait. */

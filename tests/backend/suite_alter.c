@@ -193,7 +193,7 @@ static void
 cancel_of_a_job_of_next_month_leaves_a_dead_letter(void **state)
 {
 	struct suite_env *t = *state;
-	struct queue_opts q = queue_none();
+	struct bh_queue_opts q = queue_none();
 	struct bh_job_opts o = opts_none();
 	struct bh_job *dead;
 	int64_t id;

@@ -2,10 +2,10 @@
 /* Cases: batches for handlers. */
 #include "suite.h"
 
-static struct queue_opts
+static struct bh_queue_opts
 batch_opts(int64_t max, int64_t window_ms, int64_t quiet_ms)
 {
-	struct queue_opts o = queue_none();
+	struct bh_queue_opts o = queue_none();
 
 	o.batch_max = max;
 	o.batch_window_ms = window_ms;
@@ -17,7 +17,7 @@ static void
 set_batch(struct suite_env *t, int64_t max, int64_t window_ms,
     int64_t quiet_ms)
 {
-	struct queue_opts o = batch_opts(max, window_ms, quiet_ms);
+	struct bh_queue_opts o = batch_opts(max, window_ms, quiet_ms);
 
 	set_options(t, "q", &o);
 }
@@ -239,7 +239,7 @@ static void
 group_concurrency_counts_batches(void **state)
 {
 	struct suite_env *t = *state;
-	struct queue_opts o = batch_opts(2, 1000, 0);
+	struct bh_queue_opts o = batch_opts(2, 1000, 0);
 	int64_t ids[6];
 	struct call *c;
 
@@ -281,11 +281,11 @@ static void
 skip_lets_a_batch_pass_a_retry(void **state)
 {
 	struct suite_env *t = *state;
-	struct queue_opts o = batch_opts(2, 1000, 0);
+	struct bh_queue_opts o = batch_opts(2, 1000, 0);
 	int64_t ids[4];
 	struct call *c;
 
-	o.group_order = GROUP_SKIP;
+	o.group_order = BH_GROUP_SKIP;
 	set_options(t, "q", &o);
 	put_some(t, "A", ids, 4);
 	c = take_now(t, 1);
@@ -362,7 +362,7 @@ static void
 a_batch_is_no_larger_than_the_tokens_at_hand(void **state)
 {
 	struct suite_env *t = *state;
-	struct queue_opts o = batch_opts(50, 1000, 0);
+	struct bh_queue_opts o = batch_opts(50, 1000, 0);
 	int64_t ids[8];
 	struct call *c;
 
@@ -386,14 +386,14 @@ static void
 a_batch_takes_its_groups_tokens(void **state)
 {
 	struct suite_env *t = *state;
-	struct queue_opts o = batch_opts(50, 1000, 0);
+	struct bh_queue_opts o = batch_opts(50, 1000, 0);
 	int64_t a[3], b[2];
 	struct call *c;
 
 	o.rate_limit = 1;
 	o.rate_per_ms = 1000;
 	o.rate_burst = 2;
-	o.rate_by = RATE_BY_GROUP;
+	o.rate_by = BH_RATE_BY_GROUP;
 	set_options(t, "q", &o);
 	put_some(t, "A", a, 3);
 	put_some(t, "B", b, 2);
@@ -409,7 +409,7 @@ static void
 a_batch_fits_into_max_active(void **state)
 {
 	struct suite_env *t = *state;
-	struct queue_opts o = batch_opts(3, 1000, 0);
+	struct bh_queue_opts o = batch_opts(3, 1000, 0);
 	int64_t ids[8];
 	struct call *c;
 
@@ -555,7 +555,7 @@ static void
 batches_come_and_go_with_the_option(void **state)
 {
 	struct suite_env *t = *state;
-	struct queue_opts none = queue_none();
+	struct bh_queue_opts none = queue_none();
 	struct call *c;
 	int64_t ids[3];
 

@@ -5,7 +5,7 @@
 static void
 set_callbacks(struct suite_env *t, int64_t bits)
 {
-	struct queue_opts o = queue_none();
+	struct bh_queue_opts o = queue_none();
 
 	o.callbacks = bits;
 	qopts_script_set(t->qopts, "q", &o);

@@ -121,7 +121,7 @@ chain_counts_itself_against_max_waiting(void **state)
 {
 	struct suite_env *t = *state;
 	struct bh_job_opts o = keyed("k", BH_UNIQUE_KEEP);
-	struct queue_opts q = queue_none();
+	struct bh_queue_opts q = queue_none();
 	struct link links[] = {{"full", "1", NULL, 0}, {"free", "2", NULL, 2},
 	    {"full", "3", NULL, 2}, {"full", "4", NULL, 0}};
 	struct call *c;
@@ -152,7 +152,7 @@ chain_refused_at_its_end_changes_no_living_job(void **state)
 {
 	struct suite_env *t = *state;
 	struct bh_job_opts o = keyed("k", BH_UNIQUE_REPLACE);
-	struct queue_opts q = queue_none();
+	struct bh_queue_opts q = queue_none();
 	struct link links[] = {{"q", "new", &o, 0}, {"full", "2", NULL, 2}};
 	int64_t id = put_with(t, "q", "old", &o);
 

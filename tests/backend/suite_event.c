@@ -170,7 +170,7 @@ static void
 removed_jobs_are_told_swept_ones_are_not(void **state)
 {
 	struct suite_env *t = *state;
-	struct queue_opts o = queue_none();
+	struct bh_queue_opts o = queue_none();
 	int64_t id, kept;
 
 	o.retain_completed_ms = 1000;

@@ -363,7 +363,7 @@ static void
 backoff_of_the_queue_unless_the_job_says(void **state)
 {
 	struct suite_env *t = *state;
-	struct queue_opts q = queue_none();
+	struct bh_queue_opts q = queue_none();
 	struct bh_job_opts o = opts_none();
 
 	q.backoff_type = BH_BACKOFF_FIXED;
@@ -398,7 +398,7 @@ static void
 attempts_of_the_queue_are_looked_up_at_each_start(void **state)
 {
 	struct suite_env *t = *state;
-	struct queue_opts q = queue_none();
+	struct bh_queue_opts q = queue_none();
 	int64_t id = put(t, "q", "x");
 
 	q.attempts = 1;

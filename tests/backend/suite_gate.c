@@ -6,7 +6,7 @@ static void
 set_rate(struct suite_env *t, int64_t limit, int64_t per_ms, int64_t burst,
     int64_t by)
 {
-	struct queue_opts o = queue_none();
+	struct bh_queue_opts o = queue_none();
 
 	o.rate_limit = limit;
 	o.rate_per_ms = per_ms;
@@ -137,7 +137,7 @@ static void
 max_active_counts_every_worker(void **state)
 {
 	struct suite_env *t = *state;
-	struct queue_opts o = queue_none();
+	struct bh_queue_opts o = queue_none();
 	struct bh_job *j;
 	struct bh_why *w;
 	struct call *c;
@@ -163,7 +163,7 @@ static void
 max_active_can_be_raised(void **state)
 {
 	struct suite_env *t = *state;
-	struct queue_opts o = queue_none();
+	struct bh_queue_opts o = queue_none();
 
 	o.max_active = 1;
 	set_options(t, "q", &o);
@@ -197,7 +197,7 @@ rate_has_a_burst_of_its_own(void **state)
 {
 	struct suite_env *t = *state;
 
-	set_rate(t, 2, 1000, 5, RATE_BY_QUEUE);
+	set_rate(t, 2, 1000, 5, BH_RATE_BY_QUEUE);
 	put_count(t, "q", 20, NULL);
 	assert_int_equal(take_many(t, "q", 10), 5);
 	suite_pass(t, 1000);
@@ -248,7 +248,7 @@ static void
 rate_takes_no_token_behind_another_gate(void **state)
 {
 	struct suite_env *t = *state;
-	struct queue_opts o = queue_none();
+	struct bh_queue_opts o = queue_none();
 	struct bh_job *j;
 
 	o.rate_limit = 2;
@@ -289,13 +289,13 @@ static void
 rate_by_group_counts_each_group(void **state)
 {
 	struct suite_env *t = *state;
-	struct queue_opts o = queue_none();
+	struct bh_queue_opts o = queue_none();
 	struct call *c;
 	int64_t last;
 
 	o.rate_limit = 1;
 	o.rate_per_ms = 1000;
-	o.rate_by = RATE_BY_GROUP;
+	o.rate_by = BH_RATE_BY_GROUP;
 	o.group_concurrency = 5;
 	set_options(t, "q", &o);
 	put_group(t, "q", "x", "A");
@@ -408,7 +408,7 @@ set_weights(struct suite_env *t, int64_t a, int64_t b, int64_t c)
 
 	qopts_config_clear(t->qopts);
 	for (size_t i = 0; i < nitems(weights); i++) {
-		struct queue_opts o = queue_none();
+		struct bh_queue_opts o = queue_none();
 
 		o.weight = weights[i];
 		add_options(t, share_queues[i], &o);
@@ -484,7 +484,7 @@ static void
 strict_queues_come_first(void **state)
 {
 	struct suite_env *t = *state;
-	struct queue_opts o = queue_none();
+	struct bh_queue_opts o = queue_none();
 	int s[3];
 
 	o.strict = 1;

@@ -15,7 +15,7 @@ put_groups(struct suite_env *t, const char *names, int64_t *ids)
 static void
 set_groups(struct suite_env *t, int64_t concurrency, int64_t order)
 {
-	struct queue_opts o = queue_none();
+	struct bh_queue_opts o = queue_none();
 
 	o.group_concurrency = concurrency;
 	o.group_order = order;
@@ -90,7 +90,7 @@ group_concurrency_lets_more_run(void **state)
 	struct bh_job *j;
 	int64_t ids[4];
 
-	set_groups(t, 2, GROUP_STRICT);
+	set_groups(t, 2, BH_GROUP_STRICT);
 	put_groups(t, "AAAA", ids);
 	take_id(t, "q", ids[0]);
 	j = take_id(t, "q", ids[1]);
@@ -207,7 +207,7 @@ skip_lets_the_next_pass_a_retry(void **state)
 	struct bh_job *j;
 	int64_t ids[3];
 
-	set_groups(t, 1, GROUP_SKIP);
+	set_groups(t, 1, BH_GROUP_SKIP);
 	put_groups(t, "AAA", ids);
 	finish_fail(t, take_id(t, "q", ids[0]), "again", 1000);
 	j = take_id(t, "q", ids[1]);
@@ -328,7 +328,7 @@ why_names_a_waiting_job_of_the_group_that_is_ahead(void **state)
 	struct bh_why *w;
 	int64_t ids[3];
 
-	set_groups(t, 2, GROUP_STRICT);
+	set_groups(t, 2, BH_GROUP_STRICT);
 	put_groups(t, "AAA", ids);
 	take_id(t, "q", ids[0]);
 	assert_int_equal(why(t, ids[1])->gate, BH_GATE_NONE);

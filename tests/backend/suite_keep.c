@@ -18,7 +18,7 @@ static void
 retention_counts_completed_jobs(void **state)
 {
 	struct suite_env *t = *state;
-	struct queue_opts o = queue_none();
+	struct bh_queue_opts o = queue_none();
 	int64_t ids[5];
 
 	o.retain_completed_count = 3;
@@ -39,7 +39,7 @@ static void
 retention_of_none_still_answers_those_who_wait(void **state)
 {
 	struct suite_env *t = *state;
-	struct queue_opts o = queue_none();
+	struct bh_queue_opts o = queue_none();
 	struct bh_job *j;
 	struct call *c;
 	int64_t id;
@@ -62,7 +62,7 @@ static void
 retention_forgets_completed_jobs_by_age(void **state)
 {
 	struct suite_env *t = *state;
-	struct queue_opts o = queue_none();
+	struct bh_queue_opts o = queue_none();
 	int64_t id;
 
 	o.retain_completed_ms = 60000;
@@ -104,7 +104,7 @@ static void
 retention_sweeps_many_jobs_in_slices(void **state)
 {
 	struct suite_env *t = *state;
-	struct queue_opts o = queue_none();
+	struct bh_queue_opts o = queue_none();
 
 	o.retain_failed_ms = 60000;
 	o.retain_failed_count = 100000;
@@ -145,7 +145,7 @@ static void
 retention_counts_failed_jobs(void **state)
 {
 	struct suite_env *t = *state;
-	struct queue_opts o = queue_none();
+	struct bh_queue_opts o = queue_none();
 	int64_t ids[4];
 
 	o.retain_failed_count = 2;
@@ -166,7 +166,7 @@ static void
 retention_forgets_failed_jobs_by_age(void **state)
 {
 	struct suite_env *t = *state;
-	struct queue_opts o = queue_none();
+	struct bh_queue_opts o = queue_none();
 	int64_t id;
 
 	o.retain_failed_ms = 60000;
@@ -183,7 +183,7 @@ static void
 retain_is_exact(void **state)
 {
 	struct suite_env *t = *state;
-	struct queue_opts o = queue_none();
+	struct bh_queue_opts o = queue_none();
 	int64_t id;
 
 	o.retain_completed_ms = 60000;
@@ -229,7 +229,7 @@ static void
 retained_jobs_are_not_counted(void **state)
 {
 	struct suite_env *t = *state;
-	struct queue_opts o = queue_none();
+	struct bh_queue_opts o = queue_none();
 	int64_t retained[3], plain[3];
 
 	o.retain_completed_count = 2;
@@ -341,7 +341,7 @@ static void
 dead_letter_gets_a_copy(void **state)
 {
 	struct suite_env *t = *state;
-	struct queue_opts o = queue_none();
+	struct bh_queue_opts o = queue_none();
 	struct bh_job *j;
 	char origin[200];
 	int64_t id;
@@ -368,7 +368,7 @@ static void
 dead_letter_is_for_every_failure(void **state)
 {
 	struct suite_env *t = *state;
-	struct queue_opts o = queue_none();
+	struct bh_queue_opts o = queue_none();
 	struct bh_job_opts p = opts_none();
 
 	snprintf(o.dead_letter, sizeof(o.dead_letter), "%s", "morgue");
@@ -398,7 +398,7 @@ static void
 dead_letter_of_a_cold_job(void **state)
 {
 	struct suite_env *t = *state;
-	struct queue_opts o = queue_none();
+	struct bh_queue_opts o = queue_none();
 	struct bh_job_opts p = opts_none();
 	struct bh_job *j;
 

@@ -131,7 +131,7 @@ put_many_is_all_or_none(void **state)
 {
 	struct suite_env *t = *state;
 	struct bh_bytes p[3] = {bytes("a"), bytes("b"), bytes("c")};
-	struct queue_opts o = queue_none();
+	struct bh_queue_opts o = queue_none();
 	struct call *c;
 
 	o.max_waiting = 2;
@@ -224,7 +224,7 @@ static void
 max_waiting_refuses_and_stores_nothing(void **state)
 {
 	struct suite_env *t = *state;
-	struct queue_opts o = queue_none();
+	struct bh_queue_opts o = queue_none();
 	struct call *c;
 
 	o.max_waiting = 2;
@@ -242,7 +242,7 @@ static void
 max_waiting_has_room_again_after_a_start(void **state)
 {
 	struct suite_env *t = *state;
-	struct queue_opts o = queue_none();
+	struct bh_queue_opts o = queue_none();
 	struct call *c;
 
 	o.max_waiting = 1;
@@ -395,7 +395,7 @@ static void
 lease_is_the_callers_the_jobs_or_the_queues(void **state)
 {
 	struct suite_env *t = *state;
-	struct queue_opts q = queue_none();
+	struct bh_queue_opts q = queue_none();
 	struct bh_job_opts o = opts_none();
 	struct call *c;
 

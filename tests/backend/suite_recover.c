@@ -359,7 +359,7 @@ recover_a_follow_up_that_gave_its_key_back(void **state)
 static void
 set_morgue(struct suite_env *t)
 {
-	struct queue_opts q = queue_none();
+	struct bh_queue_opts q = queue_none();
 
 	snprintf(q.dead_letter, sizeof(q.dead_letter), "%s", "morgue");
 	set_options(t, "q", &q);

@@ -7,7 +7,7 @@
 static void
 put_each_state(struct suite_env *t, int64_t ids[BH_STATES])
 {
-	struct queue_opts q = queue_none();
+	struct bh_queue_opts q = queue_none();
 	struct bh_job_opts o = opts_none();
 	struct bh_job *j;
 
@@ -412,7 +412,7 @@ static void
 reopen_offers_owed_callbacks(void **state)
 {
 	struct suite_env *t = *state;
-	struct queue_opts o = queue_none();
+	struct bh_queue_opts o = queue_none();
 	struct told *n;
 	struct bh_job *j;
 	int64_t seen, owed;
@@ -477,7 +477,7 @@ static void
 reopen_goes_on_with_retention(void **state)
 {
 	struct suite_env *t = *state;
-	struct queue_opts o = queue_none();
+	struct bh_queue_opts o = queue_none();
 	struct bh_job_opts p = opts_none();
 	int64_t retained, old, young;
 
@@ -540,7 +540,7 @@ reopen_of_many_jobs(void **state)
 static void
 lose_after_restart(struct suite_env *t, bool handler)
 {
-	struct queue_opts q = queue_none();
+	struct bh_queue_opts q = queue_none();
 	struct bh_job_opts o = opts_none();
 	struct bh_job *dead;
 	struct told *n;
@@ -643,7 +643,7 @@ static void
 crash_owes_on_stalled_to_handlers(void **state)
 {
 	struct suite_env *t = *state;
-	struct queue_opts o = queue_none();
+	struct bh_queue_opts o = queue_none();
 	struct told *n;
 	int64_t id;
 

@@ -308,7 +308,7 @@ a_full_queue_skips_the_tick(void **state)
 {
 	struct suite_env *t = *state;
 	struct bh_schedule s = sched("e", NULL, NULL, 60000);
-	struct queue_opts o = queue_none();
+	struct bh_queue_opts o = queue_none();
 	int64_t id;
 
 	o.max_waiting = 1;

@@ -357,7 +357,7 @@ storm_run(struct suite_env *t, uint64_t seed, enum suite_needs restarts)
 	s->t = t;
 	s->seed = seed;
 	if (restarts == SUITE_BATCHES) {
-		struct queue_opts o = queue_none();
+		struct bh_queue_opts o = queue_none();
 
 		s->batches = true;
 		o.batch_max = 4;

@@ -12,7 +12,7 @@ call_ok(struct call *c)
 
 void
 set_options(struct suite_env *t, const char *queue,
-    const struct queue_opts *o)
+    const struct bh_queue_opts *o)
 {
 	qopts_config_clear(t->qopts);
 	add_options(t, queue, o);
@@ -20,7 +20,7 @@ set_options(struct suite_env *t, const char *queue,
 
 void
 add_options(struct suite_env *t, const char *queue,
-    const struct queue_opts *o)
+    const struct bh_queue_opts *o)
 {
 	qopts_config_add(t->qopts, queue, o);
 	suite_begin(t);

@@ -23,7 +23,7 @@ use(struct conf *c)
 	struct conf *def = conf_new();
 	struct qopts *q = qopts_new();
 	struct buf out = BUF_INIT;
-	struct queue_opts o;
+	struct bh_queue_opts o;
 	const char *name;
 
 	for (size_t i = 0; (name = conf_name(i)); i++)

@@ -256,7 +256,7 @@ queues_are_read(void **state)
 	    "  attempts = 4; backoff = { type = \"fixed\"; delay = \"2s\"; "
 	    "factor = 2; max = \"1m\"; jitter = 0.5; };\n"
 	    "  timeout = \"5s\"; lease = \"6s\"; max_stalled = 0; } );");
-	const struct queue_opts *o = &c->queues[1].opts;
+	const struct bh_queue_opts *o = &c->queues[1].opts;
 
 	(void)state;
 	assert_int_equal(c->nqueues, 2);
@@ -267,9 +267,9 @@ queues_are_read(void **state)
 	assert_string_equal(c->queues[0].opts.dead_letter, "");
 	assert_true(o->concurrency == 3 && o->max_active == 9);
 	assert_true(o->rate_limit == 80 && o->rate_per_ms == 60000);
-	assert_true(o->rate_burst == 20 && o->rate_by == RATE_BY_GROUP);
+	assert_true(o->rate_burst == 20 && o->rate_by == BH_RATE_BY_GROUP);
 	assert_true(o->group_concurrency == 2);
-	assert_true(o->group_order == GROUP_SKIP && o->max_waiting == 5);
+	assert_true(o->group_order == BH_GROUP_SKIP && o->max_waiting == 5);
 	assert_string_equal(o->dead_letter, "dead");
 	assert_true(o->retain_completed_ms == 3600000);
 	assert_true(o->retain_completed_count == 10);
@@ -356,7 +356,7 @@ queues_reach_the_resolver(void **state)
 	struct conf *c = load("queues = ( { name = \"a.*\"; weight = 4; }, "
 	    "{ name = \"*\"; weight = 2; } );");
 	struct qopts *q = qopts_new();
-	struct queue_opts o;
+	struct bh_queue_opts o;
 
 	(void)state;
 	conf_apply_queues(c, q);

@@ -30,15 +30,15 @@ tear_down(void **state)
 static void
 the_defaults_hold_alone(void **state)
 {
-	struct queue_opts o;
+	struct bh_queue_opts o;
 
 	qopts_resolve(*state, "any", &o);
 	assert_true(o.weight == 1 && o.strict == 0 && o.concurrency == 10);
 	assert_true(o.max_active == 0 && o.max_waiting == 0);
 	assert_true(o.rate_limit == 0 && o.rate_burst == 0);
-	assert_true(o.rate_by == RATE_BY_QUEUE && o.rate_per_ms > 0);
+	assert_true(o.rate_by == BH_RATE_BY_QUEUE && o.rate_per_ms > 0);
 	assert_true(o.group_concurrency == 1);
-	assert_true(o.group_order == GROUP_STRICT);
+	assert_true(o.group_order == BH_GROUP_STRICT);
 	assert_true(o.retain_completed_ms == 86400000);
 	assert_true(o.retain_completed_count == 1000);
 	assert_true(o.retain_failed_ms == INT64_C(2592000000));
@@ -55,7 +55,7 @@ the_defaults_hold_alone(void **state)
 static void
 configuration_beats_script_beats_default(void **state)
 {
-	struct queue_opts config, script, o;
+	struct bh_queue_opts config, script, o;
 
 	queue_opts_init(&config);
 	config.concurrency = 3;
@@ -81,7 +81,7 @@ configuration_beats_script_beats_default(void **state)
 static void
 the_first_match_counts(void **state)
 {
-	struct queue_opts a, b, o;
+	struct bh_queue_opts a, b, o;
 
 	queue_opts_init(&a);
 	a.weight = 5;
@@ -103,7 +103,7 @@ the_first_match_counts(void **state)
 static void
 burst_is_the_limit_unless_said(void **state)
 {
-	struct queue_opts s, o;
+	struct bh_queue_opts s, o;
 
 	queue_opts_init(&s);
 	s.rate_limit = 80;
@@ -112,22 +112,22 @@ burst_is_the_limit_unless_said(void **state)
 	qopts_resolve(*state, "q", &o);
 	assert_int_equal(o.rate_burst, 80);
 	s.rate_burst = 20;
-	s.rate_by = RATE_BY_GROUP;
+	s.rate_by = BH_RATE_BY_GROUP;
 	qopts_script_set(*state, "q", &s);
 	qopts_resolve(*state, "q", &o);
-	assert_true(o.rate_burst == 20 && o.rate_by == RATE_BY_GROUP);
+	assert_true(o.rate_burst == 20 && o.rate_by == BH_RATE_BY_GROUP);
 }
 
 static void
 a_rate_is_one_option(void **state)
 {
-	struct queue_opts config, script, o;
+	struct bh_queue_opts config, script, o;
 
 	queue_opts_init(&script);
 	script.rate_limit = 80;
 	script.rate_per_ms = 60000;
 	script.rate_burst = 500;
-	script.rate_by = RATE_BY_GROUP;
+	script.rate_by = BH_RATE_BY_GROUP;
 	queue_opts_init(&config);
 	config.rate_limit = 1;
 	config.rate_per_ms = 1000;
@@ -135,7 +135,7 @@ a_rate_is_one_option(void **state)
 	qopts_config_add(*state, "q", &config);
 	qopts_resolve(*state, "q", &o);
 	assert_true(o.rate_limit == 1 && o.rate_per_ms == 1000);
-	assert_true(o.rate_burst == 1 && o.rate_by == RATE_BY_QUEUE);
+	assert_true(o.rate_burst == 1 && o.rate_by == BH_RATE_BY_QUEUE);
 	/* A limit of 0 takes the script's away. */
 	qopts_config_clear(*state);
 	config.rate_limit = 0;
@@ -147,7 +147,7 @@ a_rate_is_one_option(void **state)
 static void
 dead_letter_falls_through(void **state)
 {
-	struct queue_opts config, script, o;
+	struct bh_queue_opts config, script, o;
 
 	queue_opts_init(&script);
 	strcpy(script.dead_letter, "of-script");
@@ -166,7 +166,7 @@ dead_letter_falls_through(void **state)
 static void
 scripts_come_and_go(void **state)
 {
-	struct queue_opts s, o;
+	struct bh_queue_opts s, o;
 	char name[16];
 
 	queue_opts_init(&s);

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "base/attr.h"
-#include "engine/retry.h"
+#include "base/retry.h"
 #define HOUR_MS ((int64_t)3600000)
 
 static const struct retry_backoff usual = {BH_BACKOFF_EXPONENTIAL, 5000,

@@ -154,7 +154,7 @@ static void
 test_options_reach_the_resolver(void **state)
 {
 	struct poolfix *f = *state;
-	struct queue_opts o;
+	struct bh_queue_opts o;
 
 	poolfix_script(f, "a.lua", "return { queue = 'q', concurrency = 4, "
 	    "max_active = 7, on_failed = function() end, "

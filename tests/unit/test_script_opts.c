@@ -91,13 +91,13 @@ test_every_option_arrives(void **state)
 	assert_int_equal(o.opts.rate_limit, 80);
 	assert_int_equal(o.opts.rate_per_ms, 60000);
 	assert_int_equal(o.opts.rate_burst, 20);
-	assert_int_equal(o.opts.rate_by, RATE_BY_GROUP);
+	assert_int_equal(o.opts.rate_by, BH_RATE_BY_GROUP);
 	assert_int_equal(o.opts.timeout_ms, 30000);
 	assert_int_equal(o.opts.weight, 6);
 	assert_int_equal(o.opts.strict, 1);
 	assert_int_equal(o.opts.max_active, 9);
 	assert_int_equal(o.opts.group_concurrency, 2);
-	assert_int_equal(o.opts.group_order, GROUP_SKIP);
+	assert_int_equal(o.opts.group_order, BH_GROUP_SKIP);
 	assert_int_equal(o.opts.max_waiting, 100);
 	assert_string_equal(o.opts.dead_letter, "dead");
 	assert_int_equal(o.opts.lease_ms, 45000);

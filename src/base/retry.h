@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What follows from an error: the wait before the next try, and the
  * fingerprint under which like errors are counted. Pure functions. */
-#ifndef ENGINE_RETRY_H
-#define ENGINE_RETRY_H
+#ifndef BASE_RETRY_H
+#define BASE_RETRY_H
 
 #include <stdint.h>
 

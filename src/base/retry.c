@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "engine/retry.h"
+#include "base/retry.h"
 
 #include <ctype.h>
 #include <stdbool.h>
