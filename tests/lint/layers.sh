@@ -33,11 +33,12 @@ BEGIN {
 	may["main.c"] = "boot base"
 
 	# header: the folders or files that may include it
-	pin["sqlite3.h"] = "src/journal/ src/ctl/"
+	pin["sqlite3.h"] = "src/journal/ src/ctl/ plugins/redis/"
 	pin["lua.h"] = pin["lauxlib.h"] = pin["lualib.h"] = \
 	    "src/script/ plugins/skeleton/"
 	pin["curl/"] = "src/script/curl_"
-	pin["ev.h"] = "src/rt/ src/script/ src/boot/ plugins/http/"
+	pin["ev.h"] = "src/rt/ src/script/ src/boot/ plugins/http/ " \
+	    "plugins/redis/"
 	pin["microhttpd.h"] = "plugins/http/web_"
 	pin["wslay/"] = "plugins/http/wsconn.c"
 	pin["jansson.h"] = "plugins/http/"
@@ -45,7 +46,8 @@ BEGIN {
 	pin["libconfig.h"] = "src/conf/"
 	pin["systemd/"] = "src/rt/ src/boot/"
 	pin["dlfcn.h"] = "src/front/plugin.c src/script/curl_lib.c"
-	pin["hiredis/"] = "nobody"
+	pin["hiredis/"] = "plugins/redis/"
+	pin["openssl/ssl.h"] = "plugins/redis/tls.c"
 	pin["uthash.h"] = "nobody"
 }
 function folder(file,    p) {

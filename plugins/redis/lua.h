@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: MIT */
+/* lua/NAME.lua as strings: made by the build. */
+#ifndef REDIS_LUA_H
+#define REDIS_LUA_H
+
+#define SCRIPT(name, file) extern const char file[];
+#include "redis/script.def"
+#undef SCRIPT
+
+#endif

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The parts of the Redis backend, each with a file of its own name:
+ *
+ *	redis	the vtable, the turn, what has to be told about the server
+ *	answer	requests that are answered without asking the server
+ *	script	EVALSHA, and the scripts of lua/
+ *	jobs	put, reserve, finish, extend, get
+ *	list	list, alter, stats, errors, schedules, retention, events
+ *	keys	the users' keys; throttle, pubsub likewise
+ *
+ * done() is never called before the verb has returned: from a reply function,
+ * or by be_answer() and be_fail() in the next half of the turn.
+ *
+ * Names of functions begin with r: the tests link them beside the daemon's.
+ *
+ * Main thread only.
+ */
+#ifndef REDIS_PART_H
+#define REDIS_PART_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "plugin.h"
+#include "redis/link.h"
+#include "redis/redis.h"
+
+struct rjobs;
+struct rlists;
+struct rkeys;
+struct rpubsub;
+struct rthrottle;
+struct rscripts;
+
+struct redis_be {
+	const struct bh_host *host;
+	struct redis_config config;	/* owned */
+	struct rlink *main;		/* commands and scripts */
+	/* The server has been looked at and may be used: true between
+	 * r*_up() and r*_down(). Otherwise away says why. */
+	bool ready;
+	char away[BH_ERROR_TEXT];
+	int64_t wall_ms, mono_ms;	/* of this turn */
+	struct bh_req *answers, **answers_tail;
+	const struct bh_events *events;	/* NULL: nobody listens */
+	void *events_arg;
+	bool watching;			/* events->job is wanted */
+	bool draining;
+	struct rjobs *jobs;
+	struct rlists *lists;
+	struct rkeys *keys;
+	struct rpubsub *pubsub;
+	struct rthrottle *throttle;
+	struct rscripts *scripts;
+};
+
+/* --- answer.c --- */
+
+/* Calls done() in the next half of the turn; the request is complete. */
+void be_answer(struct redis_be *be, struct bh_req *req);
+void be_fail(struct redis_be *be, struct bh_req *req, int code,
+    const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+/* Redis is not there: BH_E_BACKEND with the reason. */
+void be_fail_away(struct redis_be *be, struct bh_req *req);
+/* From a reply function only: done() at once. */
+void be_done(struct bh_req *req);
+void be_done_fail(struct bh_req *req, int code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* The same for an error of the server (r->type is an error) or a lost reply
+ * (NULL): its code, and a sentence that says what to do. */
+void be_done_error(struct redis_be *be, struct bh_req *req,
+    const struct redisReply *r);
+/* The code and the sentence alone. */
+int be_error(struct redis_be *be, const struct redisReply *r,
+    char text[BH_ERROR_TEXT]);
+/* Calls done() of all that be_answer() has; true when there were any. */
+bool be_answers(struct redis_be *be);
+
+/* --- script.c --- */
+
+enum rscript {
+#define SCRIPT(name, file) RSCRIPT_##name,
+#include "redis/script.def"
+#undef SCRIPT
+	RSCRIPT_COUNT
+};
+
+/* EVALSHA on the main link, with the script loaded again when the server has
+ * forgotten it. argv: nkeys keys, then arguments; it is copied if need be.
+ * False: not ready, fn is not called. */
+bool rscript_call(struct redis_be *be, enum rscript s, int nkeys, int argc,
+    const char **argv, const size_t *argvlen, rlink_reply_fn *fn, void *arg);
+void rscript_new(struct redis_be *be);
+void rscript_free(struct redis_be *be);
+
+/* --- the parts: jobs.c, list.c, keys.c, pubsub.c, throttle.c ---
+ *
+ * new: once, at the start. up, down: the server is ready, or is not any more
+ * (replies under way have been called with NULL by then). begin, end: halves
+ * of the turn; end answers with the mono ms of the next thing due, INT64_MAX
+ * none. idle: nothing is under way at the server. free: what waits is
+ * answered with BH_E_CANCELED by be_fail() first. */
+
+void rjobs_new(struct redis_be *be);
+void rjobs_up(struct redis_be *be);
+void rjobs_down(struct redis_be *be);
+void rjobs_begin(struct redis_be *be);
+int64_t rjobs_end(struct redis_be *be);
+bool rjobs_idle(const struct redis_be *be);
+void rjobs_drain(struct redis_be *be);
+void rjobs_options_changed(struct redis_be *be);
+/* True: the request was one of these, and is answered later. */
+bool rjobs_cancel(struct redis_be *be, struct bh_req *req);
+void rjobs_free(struct redis_be *be);
+
+void rjobs_put(void *be, struct bh_put *r);
+void rjobs_reserve(void *be, struct bh_reserve *r);
+void rjobs_finish(void *be, struct bh_finish *r);
+void rjobs_extend(void *be, struct bh_extend *r);
+void rjobs_get(void *be, struct bh_get *r);
+
+void rlist_new(struct redis_be *be);
+void rlist_up(struct redis_be *be);
+void rlist_down(struct redis_be *be);
+void rlist_begin(struct redis_be *be);
+int64_t rlist_end(struct redis_be *be);
+bool rlist_idle(const struct redis_be *be);
+/* be->events or be->watching has changed. */
+void rlist_listen(struct redis_be *be);
+void rlist_free(struct redis_be *be);
+
+void rlist_list(void *be, struct bh_list *r);
+void rlist_alter(void *be, struct bh_alter *r);
+void rlist_stats(void *be, struct bh_stats *r);
+void rlist_queue_alter(void *be, struct bh_queue_alter *r);
+void rlist_schedule_put(void *be, struct bh_schedule_put *r);
+void rlist_schedule_list(void *be, struct bh_schedule_list *r);
+void rlist_schedule_remove(void *be, struct bh_schedule_remove *r);
+void rlist_callback_done(void *be, int64_t id);
+
+void rkeys_new(struct redis_be *be);
+void rkeys_down(struct redis_be *be);
+bool rkeys_idle(const struct redis_be *be);
+bool rkeys_cancel(struct redis_be *be, struct bh_req *req);
+void rkeys_free(struct redis_be *be);
+void rkeys_command(void *be, struct bh_key_command *r);
+
+void rpubsub_new(struct redis_be *be);
+void rpubsub_up(struct redis_be *be);
+void rpubsub_free(struct redis_be *be);
+void rpubsub_publish(void *be, struct bh_publish *r);
+void rpubsub_subscribe(void *be, struct bh_bytes pattern, bool on);
+/* The backend's own channel (with the prefix already in the name): fn hears
+ * each message. An empty one is sent after each (re)connect, since some may
+ * have been missed. */
+void rpubsub_listen(struct redis_be *be, const char *channel,
+    void (*fn)(void *arg, struct bh_bytes message), void *arg);
+
+void rthrottle_take(void *be, struct bh_throttle *r);
+
+#endif
