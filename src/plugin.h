@@ -725,6 +725,144 @@ struct bh_schedule_time {
 	    int64_t wall_ms);
 };
 
+/* ------------------------------------------------ moving between stores */
+
+/*
+ * What a store holds, as rows: the tables and columns of the local store's
+ * schema (see src/journal/schema.sql for what they mean), each value as bytes,
+ * numbers in decimal, data NULL for NULL. A queue is its name. Rows of
+ * LEASE, ERROR, STEP, SCHEDULE_STATE, TICK and KEY_PART follow the row that
+ * they belong to.
+ *
+ * X(table, column, type): type is i(nteger), r(eal), t(ext) or b(lob).
+ */
+#define BH_COLS_META(X) X(META, next_id, i)
+#define BH_COLS_QUEUE(X)                                                     \
+	X(QUEUE, name, t) X(QUEUE, paused_at, i) X(QUEUE, paused_by, t)      \
+	X(QUEUE, held_until, i) X(QUEUE, held_reason, t)                     \
+	X(QUEUE, processed, i) X(QUEUE, failed, i) X(QUEUE, stalled, i)
+#define BH_COLS_SCHEDULE(X)                                                  \
+	X(SCHEDULE, name, t) X(SCHEDULE, owner, t) X(SCHEDULE, queue, t)     \
+	X(SCHEDULE, cron, t) X(SCHEDULE, zone, t) X(SCHEDULE, every_ms, i)   \
+	X(SCHEDULE, misfire, i) X(SCHEDULE, overlap, i)                      \
+	X(SCHEDULE, created_at, i) X(SCHEDULE, priority, i)                  \
+	X(SCHEDULE, delay_ms, i) X(SCHEDULE, expires_ms, i)                  \
+	X(SCHEDULE, attempts, i) X(SCHEDULE, timeout_ms, i)                  \
+	X(SCHEDULE, backoff_type, i) X(SCHEDULE, backoff_ms, i)              \
+	X(SCHEDULE, backoff_max_ms, i) X(SCHEDULE, backoff_factor, r)        \
+	X(SCHEDULE, backoff_jitter, r) X(SCHEDULE, group_key, t)             \
+	X(SCHEDULE, unique_key, t) X(SCHEDULE, unique_ttl_ms, i)             \
+	X(SCHEDULE, unique_mode, i) X(SCHEDULE, lease_ms, i)                 \
+	X(SCHEDULE, max_stalled, i) X(SCHEDULE, retain_ms, i)                \
+	X(SCHEDULE, payload, b)
+#define BH_COLS_SCHEDULE_STATE(X)                                            \
+	X(SCHEDULE_STATE, next_at, i) X(SCHEDULE_STATE, after_at, i)         \
+	X(SCHEDULE_STATE, seen_at, i) X(SCHEDULE_STATE, job, i)
+#define BH_COLS_TICK(X)                                                      \
+	X(TICK, n, i) X(TICK, due, i) X(TICK, at, i) X(TICK, outcome, i)     \
+	X(TICK, job, i)
+#define BH_COLS_KEY(X)                                                       \
+	X(KEY, name, b) X(KEY, type, i) X(KEY, expires_at, i) X(KEY, value, b)
+#define BH_COLS_JOB(X)                                                       \
+	X(JOB, id, i) X(JOB, queue, t) X(JOB, state, i) X(JOB, priority, i)  \
+	X(JOB, attempt, i) X(JOB, error_count, i) X(JOB, stalled, i)         \
+	X(JOB, wall, i) X(JOB, run_at, i) X(JOB, line_at, i)                 \
+	X(JOB, expires_at, i) X(JOB, finished_at, i)                         \
+	X(JOB, unique_until, i) X(JOB, follows, i) X(JOB, retain_ms, i)      \
+	X(JOB, fingerprint, i) X(JOB, group_key, t) X(JOB, unique_key, t)    \
+	X(JOB, lease_ms, i) X(JOB, max_stalled, i) X(JOB, created_at, i)     \
+	X(JOB, started_at, i) X(JOB, attempts, i) X(JOB, timeout_ms, i)      \
+	X(JOB, backoff_type, i) X(JOB, backoff_ms, i)                        \
+	X(JOB, backoff_max_ms, i) X(JOB, backoff_factor, r)                  \
+	X(JOB, backoff_jitter, r) X(JOB, unique_ttl_ms, i)                   \
+	X(JOB, unique_mode, i) X(JOB, origin, t) X(JOB, progress, b)         \
+	X(JOB, error, t) X(JOB, result, b) X(JOB, payload, b)
+#define BH_COLS_LEASE(X)                                                     \
+	X(LEASE, attempt, i) X(LEASE, token, i) X(LEASE, handler, i)         \
+	X(LEASE, started_at, i) X(LEASE, until, i) X(LEASE, worker, t)
+#define BH_COLS_ERROR(X)                                                     \
+	X(ERROR, n, i) X(ERROR, attempt, i) X(ERROR, at, i)                  \
+	X(ERROR, message, t) X(ERROR, version, t)
+#define BH_COLS_STEP(X) X(STEP, n, i) X(STEP, name, t) X(STEP, value, b)
+#define BH_COLS_CALLBACK(X)                                                  \
+	X(CALLBACK, id, i) X(CALLBACK, queue, t) X(CALLBACK, kind, i)        \
+	X(CALLBACK, job, i) X(CALLBACK, attempt, i) X(CALLBACK, payload, b)  \
+	X(CALLBACK, result, b) X(CALLBACK, error, t)
+
+/* Table, and the column of it that names the row it belongs to. */
+#define BH_TABLES(X)                                                         \
+	X(META, meta, NULL) X(QUEUE, queue, NULL)                            \
+	X(SCHEDULE, schedule, NULL) X(KEY, key, NULL) X(JOB, job, NULL)      \
+	X(CALLBACK, callback, NULL)                                          \
+	X(SCHEDULE_STATE, schedule_state, "id") X(TICK, tick, "schedule")    \
+	X(LEASE, lease, "id") X(ERROR, error, "job") X(STEP, step, "job")
+
+enum bh_table {
+#define X(table, name, parent) BH_T_##table,
+	BH_TABLES(X)
+#undef X
+	BH_TABLE_COUNT
+};
+
+/* BH_JOB_queue, … and BH_JOB_COLS, how many. */
+#define X(table, column, type) BH_##table##_##column,
+#define BH_COL_ENUM(table, name, parent)                                     \
+	enum { BH_COLS_##table(X) BH_##table##_COLS };
+BH_TABLES(BH_COL_ENUM)
+#undef BH_COL_ENUM
+#undef X
+
+struct bh_row {
+	enum bh_table table;
+	int64_t at;			/* its place in the order of moving */
+	const struct bh_bytes *cols;
+};
+
+enum bh_local_op {
+	/* Opens the store for a move: `down` says whereto; makes the list of
+	 * what goes in which order. Out: move, down, counts. */
+	BH_LOCAL_BEGIN,
+	/* A batch of rows of one table whose place is past `after`; none: that
+	 * was all. Jobs come living ones first, in the order in which they
+	 * would be served, then the ended ones, each as often as it is asked
+	 * for until it is dropped. */
+	BH_LOCAL_READ,
+	/* Stores rows, in place of what is there. */
+	BH_LOCAL_WRITE,
+	/* Removes the rows of a READ. */
+	BH_LOCAL_DROP,
+	/* The move is over: nothing is left here, or all is here. */
+	BH_LOCAL_END
+};
+
+enum { BH_MOVE_NAME = 20 };
+
+/*
+ * A request to the store of this machine (bellhop.db), for a backend that
+ * keeps its jobs elsewhere: what is in it moves there once, and can come back.
+ * It is worked on by a thread of its own, in order; done() is called in a
+ * later turn. Each op is one transaction that is synced.
+ */
+struct bh_local {
+	struct bh_req req;
+	enum bh_local_op op;
+	bool down;			/* in and out of BEGIN */
+	enum bh_table table;		/* READ, DROP: one without parent */
+	int64_t after;			/* READ */
+	size_t limit;			/* READ: rows of that table, about */
+	/* in of WRITE and DROP, out of READ: those are freed by
+	 * host->local_free() */
+	const struct bh_row *rows;
+	size_t nrows;
+	/* out of BEGIN: a name for this move, the same one until it is over;
+	 * empty: there is nothing to move. How many of each table; living
+	 * jobs beside. */
+	char move[BH_MOVE_NAME];
+	int64_t counts[BH_TABLE_COUNT];
+	int64_t living;
+	void *mem;			/* the host's */
+};
+
 /* ---------------------------------------------------------------- plugins */
 
 /*
@@ -874,12 +1012,31 @@ struct bh_metrics {
 	    const char *labels, double value);
 };
 
+/* Moves everything to another store, or counts what would move. */
+struct bh_migrate {
+	struct bh_req req;
+	bool down;			/* to the store of this machine */
+	bool dry;			/* only counts */
+	/* Globs of the users' keys that come along on the way down. */
+	const struct bh_bytes *keys;
+	size_t nkeys;
+	/* out: */
+	int64_t counts[BH_TABLE_COUNT];
+	int64_t by_state[BH_STATES];
+	int64_t other_keys;		/* that no glob names */
+};
+
 /* How another backend is made: opened instead of the built-in one when
  * backend.type is ops->name. */
 struct bh_backend_type {
 	const struct bh_backend_ops *ops;
 	int (*open)(void **ret, const struct bh_host *host,
 	    char err[BH_ERROR_TEXT]);
+	/* Turns run, but the doors stay shut, while it answers 0; 1: they may
+	 * open, -1: the daemon cannot start, with a sentence. NULL: 1. */
+	int (*ready)(void *be, char err[BH_ERROR_TEXT]);
+	/* `bellhopctl migrate`; may be NULL. */
+	void (*migrate)(void *be, struct bh_migrate *r);
 };
 
 struct bh_host {
@@ -898,6 +1055,9 @@ struct bh_host {
 	const char *(*option_str)(const char *name);
 	int64_t (*option_int)(const char *name);	/* and sizes, times */
 	char *const *(*option_list)(const char *name);	/* ends with NULL */
+	/* The store of this machine; see struct bh_local. */
+	void (*local)(struct bh_local *r);
+	void (*local_free)(struct bh_local *r);
 
 	/* --- for backends, from open() on --- */
 

@@ -173,9 +173,6 @@ open_tokens(struct daemon *d, struct err *e)
 static int
 open_store(struct daemon *d, struct err *e)
 {
-	const struct bh_backend_type *brought = host_backend(d->host,
-	    d->env.ops->name);
-	char why[BH_ERROR_TEXT] = "";
 	struct embedded_config c = {
 	    .dir = d->conf->state_dir,
 	    .relaxed = strcmp(d->conf->durability, "relaxed") == 0,
@@ -191,12 +188,9 @@ open_store(struct daemon *d, struct err *e)
 	    .wake_arg = d,
 	    .recovering = service_recovering};
 
-	if (d->env.ops == &embedded_ops)
-		return embedded_open(&d->env.be, &c, e);
-	if (brought->open(&d->env.be, host_api(d->host), why) == 0)
-		return 0;
-	return err_set(e, BH_E_BACKEND, "backend '%s': %s",
-	    d->env.ops->name, *why ? why : "it does not open");
+	if (d->env.ops != &embedded_ops)
+		return brought_open(d, e);
+	return embedded_open(&d->env.be, &c, e);
 }
 
 /* --- scripts come first: recovery needs to know their options --- */
@@ -311,7 +305,7 @@ start(struct daemon *d, struct err *e)
 	if (open_plugins(d, e) < 0 || open_tokens(d, e) < 0)
 		return -1;
 	load_scripts(d);
-	if (open_store(d, e) < 0 ||
+	if (open_store(d, e) < 0 || brought_wait(d, e) < 0 ||
 	    front_new(&d->front, d->loop, &d->env, e) < 0)
 		return -1;
 	d->env.ops->listen(d->env.be, &daemon_events, d);
@@ -346,6 +340,7 @@ stop(struct daemon *d)
 	if (d->env.be)
 		d->env.ops->close(d->env.be);
 	d->env.be = NULL;
+	brought_close(d);
 	reload_abort(d);
 	alerts_free(&d->env.alerts);
 	pool_free(&d->pool);

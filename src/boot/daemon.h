@@ -12,6 +12,7 @@
 #include "front/front.h"
 #include "front/host.h"
 #include "front/plugin.h"
+#include "journal/ferry.h"
 #include "rt/loop.h"
 #include "script/pool.h"
 
@@ -44,6 +45,10 @@ struct daemon {
 	struct plugins *plugins;
 	struct front *front;
 	struct pool *pool;
+	/* Beside a backend that a plugin brings; else NULL. */
+	const struct bh_backend_type *brought;
+	struct ferry *ferry;
+	struct err unready;		/* while the doors wait for it */
 
 	/* reload.c */
 	struct conf *old_conf;		/* until the scripts are off it */
@@ -77,6 +82,14 @@ MUSTCHECK int daemon_conf(const struct daemon *d, struct conf **ret,
     struct buf *report, struct err *e);
 /* Tells every part of the configuration in force. */
 void daemon_apply(struct daemon *d);
+
+/* --- brought.c --- */
+
+/* Opens the backend of a plugin, and the local store for what has to move. */
+MUSTCHECK int brought_open(struct daemon *d, struct err *e);
+/* Turns until the backend lets the doors open. */
+MUSTCHECK int brought_wait(struct daemon *d, struct err *e);
+void brought_close(struct daemon *d);
 
 /* --- events.c --- */
 

@@ -10,7 +10,8 @@
  * Then the sockets' callbacks parse what has come and start commands. Before
  * the next sleep (turn_run):
  *
- *  4. what the script threads have sent: results, questions
+ *  4. what the script threads have sent: results, questions; what the
+ *     local store answers, when a plugin's backend is in its place
  *  5. what the plugins' doors have received: more commands start
  *  6. the handler host asks for jobs where it has room; alerts look around
  *  7. waiting jobs are handed out; all changes of this turn go to the
@@ -39,6 +40,8 @@ turn_run(void *arg)
 	struct clock_time now = clock_now();
 	int64_t next, at, alert, due;
 
+	if (d->ferry)
+		ferry_take(d->ferry);
 	pool_take(d->pool, now.mono_ms);
 	host_take(d->host);
 	pool_feed(d->pool);

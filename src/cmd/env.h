@@ -80,6 +80,13 @@ struct cmd_env {
 	 * names to plain values. */
 	void (*figures)(void *arg, struct reply *r);
 
+	/* A request to the store of this machine, which another backend is in
+	 * the place of; and what it has given. */
+	void (*local)(void *arg, struct bh_local *r);
+	void (*local_free)(struct bh_local *r);
+	/* Moves everything to another backend; NULL: this one cannot. */
+	void (*migrate)(void *arg, struct bh_migrate *r);
+
 	/* The connections' side, set by the front; client_at and client_kill
 	 * go on with the callers of other doors. */
 	void *front;

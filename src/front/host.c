@@ -112,6 +112,21 @@ api_option_list(const char *name)
 	return *(char **const *)option_field(name, is_list);
 }
 
+static void
+api_local(struct bh_local *r)
+{
+	const struct cmd_env *env = host_current()->env;
+
+	CHECK(env->local != NULL);
+	env->local(env->arg, r);
+}
+
+static void
+api_local_free(struct bh_local *r)
+{
+	host_current()->env->local_free(r);
+}
+
 /* --- in init() --- */
 
 static void
@@ -291,6 +306,7 @@ host_new(struct loop *l, struct cmd_env *env)
 	    .log = api_log, .now = api_now, .wake = api_wake,
 	    .option_str = api_option_str, .option_int = api_option_int,
 	    .option_list = api_option_list,
+	    .local = api_local, .local_free = api_local_free,
 	    .add_door = api_add_door, .add_backend = api_add_backend,
 	    .add_lua = api_add_lua, .add_metrics = api_add_metrics,
 	    .add_health = api_add_health, .add_sink = api_add_sink,

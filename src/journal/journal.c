@@ -15,6 +15,7 @@
 #include "journal/batch.h"
 #include "journal/crashpoint.h"
 #include "journal/db.h"
+#include "journal/ferry_sql.h"
 #include "journal/lock.h"
 #include "journal/reader.h"
 #include "journal/recover.h"
@@ -147,6 +148,23 @@ tune(struct journal *j, struct err *e)
 	    CACHE_BYTES, e);
 }
 
+/* What another backend has taken away is there; it is not forgotten without
+ * a word. */
+static int
+settle(struct journal *j, struct err *e)
+{
+	bool moved;
+
+	if (ferry_settle(j->db, &moved, e) != 0)
+		return -1;
+	if (moved)
+		log_warn("the jobs and keys that were here have moved to Redis"
+		    " and are still there: this store begins anew without"
+		    " them. 'bellhopctl migrate --to embedded', with"
+		    " backend.type = \"redis\", brings them back");
+	return 0;
+}
+
 static int
 open_all(struct journal *j, struct err *e)
 {
@@ -161,6 +179,7 @@ open_all(struct journal *j, struct err *e)
 	    db_open(&j->db, j->path, SQLITE_OPEN_READWRITE |
 	    SQLITE_OPEN_CREATE, j->config.vfs, e) != 0 ||
 	    schema_open(j->db, e) != 0 ||
+	    settle(j, e) != 0 ||
 	    tune(j, e) != 0 ||
 	    writer_new(&j->writer, j->db, &wc, e) != 0)
 		return -1;
