@@ -432,19 +432,22 @@ struct bh_schedule_remove {
 					   CONFLICT when it is another's */
 };
 
-/* An answer of the keyspace. */
+/* An answer of the keyspace, as RESP2 has it. It is a row of these: an array
+ * is followed by its n items, a map by its n pairs, each item whole before the
+ * next one begins. */
 enum bh_value_type {
-	BH_NULL, BH_STATUS, BH_ERROR, BH_INTEGER, BH_DOUBLE, BH_STRING,
-	BH_ARRAY, BH_MAP
+	BH_NULL, BH_NULL_ARRAY, BH_STATUS, BH_ERROR, BH_INTEGER, BH_DOUBLE,
+	BH_STRING, BH_ARRAY, BH_MAP
 };
 
 struct bh_value {
 	enum bh_value_type type;
-	int64_t i;
-	double d;
-	struct bh_bytes s;		/* STATUS, ERROR (word first), STRING */
-	const struct bh_value *items;	/* ARRAY: n; MAP: 2 n */
-	size_t n;
+	union {
+		int64_t i;
+		double d;
+		struct bh_bytes s;	/* STATUS, ERROR (word first), STRING */
+		size_t n;		/* ARRAY, MAP */
+	};
 };
 
 /* What a connection has queued between MULTI and EXEC. */
@@ -470,7 +473,7 @@ struct bh_key_command {
 	 * or an error: nothing has run. MULTI itself is never sent. */
 	const struct bh_queued *queued;
 	size_t nqueued;
-	const struct bh_value *value;	/* out */
+	const struct bh_value *value;	/* out: the first of the row */
 };
 
 /* throttle: one or several token buckets of a key, all or nothing (GCRA). */

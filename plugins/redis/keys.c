@@ -61,12 +61,10 @@ count_values(const redisReply *r)
 	return n;
 }
 
-/* Writes *v; items are taken from *room. */
-static void
-fill_value(struct bh_value *v, const redisReply *r, struct bh_value **room)
+/* Writes a reply and its items; answers with the place behind them. */
+static struct bh_value *
+fill_values(struct bh_value *v, const redisReply *r)
 {
-	struct bh_value *items;
-
 	*v = (struct bh_value){.type = BH_NULL};
 	switch (r->type) {
 	case REDIS_REPLY_INTEGER:
@@ -74,14 +72,12 @@ fill_value(struct bh_value *v, const redisReply *r, struct bh_value **room)
 		v->i = r->integer;
 		break;
 	case REDIS_REPLY_ARRAY:
-		items = *room;
-		*room += r->elements;
-		for (size_t i = 0; i < r->elements; i++)
-			fill_value(&items[i], r->element[i], room);
 		v->type = BH_ARRAY;
-		v->items = items;
 		v->n = r->elements;
-		break;
+		v++;
+		for (size_t i = 0; i < r->elements; i++)
+			v = fill_values(v, r->element[i]);
+		return v;
 	case REDIS_REPLY_STRING:
 	case REDIS_REPLY_STATUS:
 	case REDIS_REPLY_ERROR:
@@ -92,6 +88,7 @@ fill_value(struct bh_value *v, const redisReply *r, struct bh_value **room)
 	default:
 		break;
 	}
+	return v + 1;
 }
 
 static void
@@ -100,7 +97,7 @@ on_reply(void *arg, redisReply *reply)
 	struct key_ask *a = arg;
 	struct redis_be *be = a->be;
 	struct bh_key_command *r = a->r;
-	struct bh_value *values, *room;
+	struct bh_value *values;
 
 	free(a);
 	be->keys->under_way--;
@@ -109,8 +106,7 @@ on_reply(void *arg, redisReply *reply)
 		return;
 	}
 	values = mem_new(count_values(reply) * sizeof(*values));
-	room = values + 1;
-	fill_value(values, reply, &room);
+	fill_values(values, reply);
 	r->value = values;
 	be_done(&r->req);
 	free(values);

@@ -397,7 +397,10 @@ verb_key_command(void *be, struct bh_key_command *r)
 static void
 verb_cancel(void *be, struct bh_req *req)
 {
-	engine_cancel(((struct embedded *)be)->engine, req);
+	struct embedded *b = be;
+
+	engine_cancel(b->engine, req);
+	keys_cancel(b->keys, req);
 }
 
 static void

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/die.h"
+#include "base/keyspace.h"
 #include "base/str.h"
 #include "cmd/args.h"
 #include "cmd/env.h"
@@ -19,11 +20,28 @@
 #define NAME_MAX_LEN 32
 #define INDEX_SIZE 1024
 
+#define KEY_ROLE(flags) \
+	((flags) & KF_ADMIN ? ROLE_ADMIN : \
+	 (flags) & KF_OPERATOR ? ROLE_OPERATOR : ROLE_PRODUCER)
+#define KEY_FLAGS(flags) \
+	(((flags) & KF_WRITE ? CMD_WRITE : 0) | \
+	 ((flags) & KF_FAST ? CMD_FAST : 0) | \
+	 ((flags) & KF_ADMIN ? CMD_ADMIN : 0) | \
+	 ((flags) & KF_BLOCKS ? CMD_BLOCKS : 0) | \
+	 ((flags) & KF_MOVABLE ? CMD_MOVABLE : 0))
+
 static const struct cmd_row table[] = {
 #define CMD(name, arity, role, flags, fn, args, help) \
-	{name, arity, role, flags, fn, args, help},
+	{name, arity, role, flags, fn, args, help, \
+	    ((flags) & CMD_KEY) != 0, ((flags) & CMD_KEY) != 0, \
+	    ((flags) & CMD_KEY) != 0},
 #include "cmd/cmd.def"
 #undef CMD
+#define KEYCMD(name, arity, flags, first, last, step, fn, args, help) \
+	{name, arity, KEY_ROLE(flags), KEY_FLAGS(flags), cmd_key, args, help, \
+	    first, last, step},
+#include "base/keyspace.def"
+#undef KEYCMD
 };
 
 static const char *const roles[] = {

@@ -92,12 +92,8 @@ enum cmd_flag {
 	CMD_WRITE = 8,			/* changes something */
 	CMD_FAST = 16,
 	CMD_ADMIN = 32,
-	/* Which arguments are keys: the first; the first two; all; each
-	 * second one. */
-	CMD_KEY = 64,
-	CMD_KEY_PAIR = 128,
-	CMD_KEY_ALL = 256,
-	CMD_KEY_EVERY_2ND = 512
+	CMD_KEY = 64,			/* argv[1] is a key */
+	CMD_MOVABLE = 128		/* its keys are not at fixed places */
 };
 
 struct cmd_row {
@@ -108,6 +104,9 @@ struct cmd_row {
 	cmd_fn *fn;
 	const char *args;		/* synopsis */
 	const char *help;		/* one line */
+	/* Which words are keys: the first and the last one (-1: the last of
+	 * all), and the step between them; zeros when there is none. */
+	int8_t first_key, last_key, key_step;
 };
 
 void cmd_run(struct cmd_call *call);

@@ -24,28 +24,15 @@ static const struct {
 } flag_names[] = {
 	{CMD_WRITE, "write"}, {CMD_ADMIN, "admin"}, {CMD_FAST, "fast"},
 	{CMD_BLOCKS, "blocking"}, {CMD_NOAUTH, "no_auth"},
+	{CMD_MOVABLE, "movablekeys"},
 };
-
-/* First and last argument that is a key (-1: the last of all), and the step
- * between them; zeros when there is none. */
-static void
-key_places(const struct cmd_row *row, int ret[3])
-{
-	ret[0] = row->flags & (CMD_KEY | CMD_KEY_PAIR | CMD_KEY_ALL |
-	    CMD_KEY_EVERY_2ND) ? 1 : 0;
-	ret[1] = row->flags & (CMD_KEY_ALL | CMD_KEY_EVERY_2ND) ? -1 :
-	    row->flags & CMD_KEY_PAIR ? 2 : ret[0];
-	ret[2] = row->flags & CMD_KEY_EVERY_2ND ? 2 : ret[0];
-}
 
 /* Redis 7 has ten parts for each command. */
 static void
 put_row(struct reply *r, const struct cmd_row *row)
 {
 	size_t n = 0;
-	int keys[3];
 
-	key_places(row, keys);
 	for (size_t i = 0; i < nitems(flag_names); i++)
 		n += (row->flags & flag_names[i].flag) != 0;
 	r->ops->array(r, 10);
@@ -55,8 +42,9 @@ put_row(struct reply *r, const struct cmd_row *row)
 	for (size_t i = 0; i < nitems(flag_names); i++)
 		if (row->flags & flag_names[i].flag)
 			r->ops->simple(r, flag_names[i].name);
-	for (size_t i = 0; i < nitems(keys); i++)
-		r->ops->integer(r, keys[i]);
+	r->ops->integer(r, row->first_key);
+	r->ops->integer(r, row->last_key);
+	r->ops->integer(r, row->key_step);
 	r->ops->set(r, 0);		/* ACL categories */
 	r->ops->array(r, 0);		/* tips */
 	r->ops->array(r, 0);		/* key specifications */
@@ -165,11 +153,9 @@ command_getkeys(struct cmd_call *call)
 	const struct cmd_row *row = cmd_find(call->argv[2].data,
 	    call->argv[2].len);
 	struct reply *r = call->reply;
-	int argc = (int)call->argc - 2, keys[3] = {0}, last;
+	int argc = (int)call->argc - 2, last;
 
-	if (row)
-		key_places(row, keys);
-	if (!row || !keys[0]) {
+	if (!row || !row->first_key) {
 		cmd_error(call, BH_E_ERR, row ? "The command has no key"
 		    " arguments" : "Invalid command specified");
 		return;
@@ -179,9 +165,10 @@ command_getkeys(struct cmd_call *call)
 		    " specified for command");
 		return;
 	}
-	last = keys[1] < 0 ? argc - 1 : keys[1];
-	r->ops->array(r, (size_t)((last - keys[0]) / keys[2] + 1));
-	for (int i = keys[0]; i <= last; i += keys[2])
+	last = row->last_key < 0 ? argc + row->last_key : row->last_key;
+	r->ops->array(r, (size_t)((last - row->first_key) / row->key_step +
+	    1));
+	for (int i = row->first_key; i <= last; i += row->key_step)
 		reply_bytes(r, call->argv[2 + i]);
 	cmd_done(call);
 }

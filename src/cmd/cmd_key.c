@@ -29,7 +29,8 @@ put_error(struct reply *r, struct bh_bytes s)
 	r->ops->error(r, BH_E_ERR, text);
 }
 
-static void
+/* What follows the value in its preorder. */
+static const struct bh_value *
 put_value(struct reply *r, const struct bh_value *v)
 {
 	size_t n = v->n;
@@ -38,25 +39,28 @@ put_value(struct reply *r, const struct bh_value *v)
 	switch (v->type) {
 	case BH_NULL:
 		r->ops->null(r);
-		return;
+		return v + 1;
+	case BH_NULL_ARRAY:
+		r->ops->null_array(r);
+		return v + 1;
 	case BH_STATUS:
 		n = v->s.len < sizeof(text) ? v->s.len : sizeof(text) - 1;
 		memcpy(text, v->s.data, n);
 		text[n] = '\0';
 		r->ops->simple(r, text);
-		return;
+		return v + 1;
 	case BH_ERROR:
 		put_error(r, v->s);
-		return;
+		return v + 1;
 	case BH_INTEGER:
 		r->ops->integer(r, v->i);
-		return;
+		return v + 1;
 	case BH_DOUBLE:
 		r->ops->real(r, v->d);
-		return;
+		return v + 1;
 	case BH_STRING:
 		r->ops->bulk(r, v->s.data, v->s.len);
-		return;
+		return v + 1;
 	case BH_ARRAY:
 		r->ops->array(r, n);
 		break;
@@ -65,8 +69,10 @@ put_value(struct reply *r, const struct bh_value *v)
 		n *= 2;
 		break;
 	}
+	v++;
 	for (size_t i = 0; i < n; i++)
-		put_value(r, &v->items[i]);
+		v = put_value(r, v);
+	return v;
 }
 
 static void
@@ -90,6 +96,10 @@ cmd_key(struct cmd_call *call)
 
 	op->key = (struct bh_key_command){.req.done = answered,
 	    .argv = call->argv, .argc = call->argc};
+	if (call->row->flags & CMD_BLOCKS) {
+		op->busy = &op->req;
+		call->waits = true;
+	}
 	call->env->ops->key_command(call->env->be, &op->key);
 }
 

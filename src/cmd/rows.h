@@ -9,6 +9,8 @@
 #include "cmd/cmd.def"
 #undef CMD
 
+cmd_fn cmd_key;				/* of all rows of keyspace.def */
+
 /* Of CLIENT, in cmd_client.c. */
 cmd_fn client_info;
 cmd_fn client_list;

@@ -179,6 +179,11 @@ copy_strings(struct batch *b, struct jrec *r)
 		copy_bytes(b, &r->u.key.name);
 		copy_bytes(b, &r->u.key.value);
 		break;
+	case JR_KEY_PART_SET:
+	case JR_KEY_PART_DEL:
+		copy_bytes(b, &r->u.part.part);
+		copy_bytes(b, &r->u.part.value);
+		break;
 	case JR_CALLBACK:
 		copy_bytes(b, &r->u.callback.payload);
 		copy_bytes(b, &r->u.callback.result);

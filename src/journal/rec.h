@@ -39,8 +39,10 @@ enum jrec_kind {
 	JR_CALLBACK_DONE,
 	JR_NEXT_ID,		/* the first job id that was never given */
 	JR_KEY_SET,		/* a key of the keyspace, new or changed */
-	JR_KEY_DEL,
+	JR_KEY_DEL,		/* with JKEY_PARTS_AT_ONCE of its parts */
 	JR_KEY_CLEAR,		/* all keys */
+	JR_KEY_PART_SET,	/* a field, a member, an element of a key */
+	JR_KEY_PART_DEL,
 	JR_SCHEDULE,		/* new or replaced, with where it stands */
 	JR_SCHEDULE_TICK,	/* where it stands, and what has happened */
 	JR_SCHEDULE_DELETE,
@@ -52,6 +54,8 @@ enum jrec_kind {
 enum jrec_state { JSTATE_LIVE, JSTATE_COMPLETED, JSTATE_FAILED };
 
 enum { JSCHEDULE_TICKS = 10 };	/* of one schedule that are kept */
+
+enum { JKEY_PARTS_AT_ONCE = 500 };	/* that one JR_KEY_DEL deletes */
 
 /* Where a schedule stands. */
 struct jschedule_state {
@@ -145,6 +149,11 @@ struct jrec {
 			int64_t expires_at;
 			struct bh_bytes name, value;
 		} key;
+		bool parts;		/* KEY_DEL: it may have some */
+		struct {
+			struct bh_bytes part;
+			struct bh_bytes value;	/* data NULL: none */
+		} part;
 		struct {
 			int64_t queue;		/* queue id */
 			uint8_t kind;		/* enum bh_callback_kind */
@@ -166,7 +175,7 @@ struct jrec {
 };
 
 /* What recovery tells, in this order: next id, queues, jobs by id, leases,
- * their bodies, callbacks, histories, steps, keys, schedules, their ticks.
+ * their bodies, callbacks, histories, steps, keys, their parts, schedules, their ticks.
  * Strings last until the call returns. */
 struct jqueue_row {
 	int64_t id;
@@ -211,6 +220,11 @@ struct jkey_row {
 	struct bh_bytes name, value;
 };
 
+struct jkey_part_row {
+	int64_t id;			/* of its key, which may be gone */
+	struct bh_bytes part, value;
+};
+
 struct jbody;
 
 /* What is NULL here is not read at all. A callback row is a bh_callback whose queue string is empty. */
@@ -228,6 +242,8 @@ struct jvisitor {
 	/* This job has steps. */
 	void (*steps)(void *arg, int64_t job);
 	void (*key)(void *arg, const struct jkey_row *row);
+	/* By key, then by the bytes of the part. */
+	void (*key_part)(void *arg, const struct jkey_part_row *row);
 	/* Both may be NULL. Ticks come oldest first. */
 	void (*schedule)(void *arg, int64_t id, const struct bh_schedule *row,
 	    const struct jschedule_state *state);

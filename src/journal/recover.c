@@ -228,6 +228,19 @@ on_key(struct pass *p, sqlite3_stmt *s)
 	return 0;
 }
 
+static int
+on_key_part(struct pass *p, sqlite3_stmt *s)
+{
+	struct jkey_part_row k = {
+	    .id = sqlite3_column_int64(s, 0),
+	    .part = text(s, 1),
+	    .value = text(s, 2),
+	};
+
+	p->v->key_part(p->arg, &k);
+	return 0;
+}
+
 static double
 real(sqlite3_stmt *s, int at)
 {
@@ -339,6 +352,8 @@ static const struct {
 	{"SELECT DISTINCT job FROM step", on_steps, FOR(steps)},
 	{"SELECT id, type, expires_at, name, value FROM key ORDER BY id",
 	    on_key, FOR(key)},
+	{"SELECT key, part, value FROM key_part ORDER BY key, part",
+	    on_key_part, FOR(key_part)},
 	{"SELECT s.id, name, owner, queue, cron, zone, every_ms, misfire,"
 	    " overlap, created_at, next_at, after_at, seen_at, job, payload, "
 	    OPTS " FROM schedule AS s JOIN schedule_state AS t"

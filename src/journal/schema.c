@@ -18,13 +18,20 @@
 /* The keyspace. */
 #define V2_KEYS                                                              \
 	"CREATE TABLE key (id INTEGER PRIMARY KEY CHECK (id > 0),"           \
-	" name BLOB NOT NULL, type INTEGER NOT NULL, expires_at INTEGER,"    \
-	" value BLOB NOT NULL) STRICT;"                                      \
+	" name BLOB NOT NULL,"                                               \
+	" type INTEGER NOT NULL CHECK (type BETWEEN 0 AND 5),"               \
+	" expires_at INTEGER, value BLOB NOT NULL) STRICT;"                  \
+	"CREATE TABLE key_part (key INTEGER NOT NULL, part BLOB NOT NULL,"   \
+	" value BLOB, PRIMARY KEY (key, part)) STRICT, WITHOUT ROWID;"       \
 	"CREATE VIEW keys_view AS SELECT CAST(name AS TEXT) AS name,"        \
-	" CASE type WHEN 0 THEN 'string' ELSE type END AS type,"             \
+	" CASE type WHEN 0 THEN 'string' WHEN 1 THEN 'list' WHEN 2 THEN"     \
+	" 'set' WHEN 3 THEN 'zset' WHEN 4 THEN 'hash' ELSE 'stream' END"     \
+	" AS type,"                                                          \
 	" strftime('%Y-%m-%dT%H:%M:%fZ', expires_at / 1000.0, 'unixepoch')"  \
-	" AS expires_at, length(value) AS bytes,"                            \
-	" CAST(substr(value, 1, 200) AS TEXT) AS value FROM key;"
+	" AS expires_at, CASE type WHEN 0 THEN length(value) END AS bytes,"  \
+	" CASE type WHEN 0 THEN CAST(substr(value, 1, 200) AS TEXT) END"     \
+	" AS value, CASE type WHEN 0 THEN NULL ELSE (SELECT count(*) FROM"   \
+	" key_part WHERE key_part.key = key.id) END AS parts FROM key;"
 
 /* Schedules. */
 #define V2_SCHEDULES                                                         \

@@ -40,6 +40,10 @@ enum stmt {
 	ST_KEY_SET,
 	ST_KEY_DEL,
 	ST_KEY_CLEAR,
+	ST_KEY_PARTS_DEL,
+	ST_KEY_PARTS_CLEAR,
+	ST_KEY_PART_SET,
+	ST_KEY_PART_DEL,
 	ST_COUNT
 };
 
@@ -121,6 +125,15 @@ static const char *const texts[ST_COUNT] = {
 	    " VALUES (?1, ?2, ?3, ?4, ?5)",
 	[ST_KEY_DEL] = "DELETE FROM key WHERE id = ?1",
 	[ST_KEY_CLEAR] = "DELETE FROM key",
+	[ST_KEY_PARTS_DEL] =
+	    "DELETE FROM key_part WHERE key = ?1 AND part IN (SELECT part"
+	    " FROM key_part WHERE key = ?1 LIMIT ?2)",
+	[ST_KEY_PARTS_CLEAR] = "DELETE FROM key_part",
+	[ST_KEY_PART_SET] =
+	    "INSERT OR REPLACE INTO key_part (key, part, value)"
+	    " VALUES (?1, ?2, ?3)",
+	[ST_KEY_PART_DEL] =
+	    "DELETE FROM key_part WHERE key = ?1 AND part = ?2",
 };
 
 struct sql {
@@ -459,13 +472,37 @@ key_set(struct sql *q, const struct jrec *r)
 static int
 key_del(struct sql *q, const struct jrec *r)
 {
-	return run_id(q, ST_KEY_DEL, r->id);
+	int rc = run_id(q, ST_KEY_DEL, r->id);
+
+	if (rc != SQLITE_OK || !r->u.parts)
+		return rc;
+	put_int(q->st[ST_KEY_PARTS_DEL], 2, JKEY_PARTS_AT_ONCE);
+	return run_id(q, ST_KEY_PARTS_DEL, r->id);
 }
 
 static int
 key_clear(struct sql *q, const struct jrec *r UNUSED)
 {
-	return run(q, ST_KEY_CLEAR);
+	int rc = run(q, ST_KEY_CLEAR);
+
+	return rc == SQLITE_OK ? run(q, ST_KEY_PARTS_CLEAR) : rc;
+}
+
+static int
+key_part_set(struct sql *q, const struct jrec *r)
+{
+	sqlite3_stmt *s = q->st[ST_KEY_PART_SET];
+
+	put_payload(s, 2, r->u.part.part);
+	put_blob(s, 3, r->u.part.value);
+	return run_id(q, ST_KEY_PART_SET, r->id);
+}
+
+static int
+key_part_del(struct sql *q, const struct jrec *r)
+{
+	put_payload(q->st[ST_KEY_PART_DEL], 2, r->u.part.part);
+	return run_id(q, ST_KEY_PART_DEL, r->id);
 }
 
 static int
@@ -503,6 +540,8 @@ static int (*const apply[JR_KINDS])(struct sql *, const struct jrec *) = {
 	[JR_KEY_SET] = key_set,
 	[JR_KEY_DEL] = key_del,
 	[JR_KEY_CLEAR] = key_clear,
+	[JR_KEY_PART_SET] = key_part_set,
+	[JR_KEY_PART_DEL] = key_part_del,
 	[JR_SCHEDULE] = schedule,
 	[JR_SCHEDULE_TICK] = schedule,
 	[JR_SCHEDULE_DELETE] = schedule,

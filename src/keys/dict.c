@@ -3,11 +3,10 @@
  * Invariants:
  * 1. A key is in by_name and in all exactly as long as it exists; in lru if it
  *    is volatile (id 0); in the ttl heap if it expires.
- * 2. cache_bytes is the sum of key_bytes() over the volatile keys,
+ * 2. cache_bytes is the sum of their `bytes` over the volatile keys,
  *    durable_bytes that over the others.
- * 3. A durable key that differs from its row is dirty until the end of the
- *    turn (keys_write_down). A key that goes has its deletion appended at
- *    once; one that comes back under the name has another id.
+ * 3. What is on the disk is disk.c's. A key that comes back under a name has
+ *    another id.
  */
 #include <sodium.h>
 #include <stdlib.h>
@@ -19,9 +18,6 @@
 
 /* What malloc and the places in by_name and all add for each block or key. */
 enum { BLOCK_BYTES = 16, PLACE_BYTES = 24 };
-
-/* So many bytes of a value cost about as much to free as one more key. */
-enum { FREE_BYTES = 16384 };
 
 static uint64_t
 key_hash(const void *item)
@@ -40,8 +36,8 @@ key_equal(const void *item, const void *name)
 
 const struct map_ops key_map_ops = {key_hash, key_equal};
 
-static uint64_t
-name_hash(const struct keys *ks, struct bh_bytes name)
+uint64_t
+keys_hash(const struct keys *ks, struct bh_bytes name)
 {
 	uint64_t h;
 
@@ -93,14 +89,40 @@ kval_unref(struct kval *v)
 static int64_t
 key_bytes(const struct key *k)
 {
-	return (int64_t)(sizeof(*k) + k->len + BLOCK_BYTES + PLACE_BYTES +
-	    sizeof(*k->str) + k->str->cap + BLOCK_BYTES);
+	size_t own = sizeof(*k) + k->len + BLOCK_BYTES + PLACE_BYTES;
+
+	if (k->ttl.kind == KEY_STRING)
+		return (int64_t)(own + sizeof(*k->str) + k->str->cap +
+		    BLOCK_BYTES);
+	return (int64_t)(own + key_types[k->ttl.kind]->bytes(k->obj));
 }
 
 static int64_t *
 account(struct keys *ks, const struct key *k)
 {
 	return k->id ? &ks->durable_bytes : &ks->cache_bytes;
+}
+
+/* After each change of a value. */
+static void
+key_weigh(struct keys *ks, struct key *k)
+{
+	int64_t bytes = key_bytes(k);
+
+	*account(ks, k) += bytes - k->bytes;
+	k->bytes = bytes;
+}
+
+enum key_type
+key_type_of(const struct key *k)
+{
+	return (enum key_type)k->ttl.kind;
+}
+
+struct bh_bytes
+key_name(const struct key *k)
+{
+	return (struct bh_bytes){k->name, k->len};
 }
 
 bool
@@ -141,17 +163,17 @@ all_remove(struct keys *ks, struct key *k)
 	last->index = k->index;
 }
 
+/* A key without a value yet. */
 static struct key *
-key_new(struct keys *ks, struct bh_bytes name, struct kval *v, int64_t id)
+key_new(struct keys *ks, struct bh_bytes name, enum key_type type, int64_t id)
 {
 	struct key *k = xmalloc(sizeof(*k) + name.len);
 
 	memset(k, 0, sizeof(*k));
-	k->ttl.kind = KEY_STRING;
-	k->hash = name_hash(ks, name);
+	k->ttl.kind = type;
+	k->hash = keys_hash(ks, name);
 	k->id = id;
 	k->len = (uint32_t)name.len;
-	k->str = v;
 	if (name.len)
 		memcpy(k->name, name.data, name.len);
 	map_put(&ks->by_name, k);
@@ -160,35 +182,50 @@ key_new(struct keys *ks, struct bh_bytes name, struct kval *v, int64_t id)
 		ks->ndurable++;
 	else
 		TAILQ_INSERT_HEAD(&ks->lru, k, lru);
-	*account(ks, k) += key_bytes(k);
 	return k;
 }
 
-static void
-key_free(struct key *k)
+static int64_t
+new_id(struct keys *ks, struct bh_bytes name)
 {
-	kval_unref(k->str);
+	return key_is_volatile(ks, name) ? 0 : ks->next_id++;
+}
+
+void
+key_free(struct keys *ks, struct key *k)
+{
+	if (k->ttl.kind == KEY_STRING)
+		kval_unref(k->str);
+	else if (k->obj)
+		value_free(ks, key_type_of(k), k->obj);
 	free(k);
+}
+
+/* Out of all the places where a living key is. */
+static void
+key_unlink(struct keys *ks, struct key *k)
+{
+	map_remove(&ks->by_name, k);
+	all_remove(ks, k);
+	heap_remove(&ks->ttl, &k->ttl);
+	*account(ks, k) -= k->bytes;
+	if (k->id)
+		ks->ndurable--;
+	else
+		TAILQ_REMOVE(&ks->lru, k, lru);
 }
 
 static void
 key_remove(struct keys *ks, struct key *k)
 {
-	struct jrec r = {.kind = JR_KEY_DEL, .id = k->id};
+	size_t parts = 0;
 
-	map_remove(&ks->by_name, k);
-	all_remove(ks, k);
-	heap_remove(&ks->ttl, &k->ttl);
-	*account(ks, k) -= key_bytes(k);
-	if (k->id)
-		ks->ndurable--;
-	else
-		TAILQ_REMOVE(&ks->lru, k, lru);
-	if (k->dirty)
-		ks->dirty[k->dirty - 1] = NULL;
-	if (k->stored)
-		ks->gone_lsn = journal_append(ks->journal, &r);
-	key_free(k);
+	park_signal(ks, k);
+	key_unlink(ks, k);
+	if (k->id && k->ttl.kind != KEY_STRING && k->obj)
+		parts = key_types[k->ttl.kind]->parts(k->obj);
+	disk_gone(ks, k, parts);
+	key_free(ks, k);
 }
 
 static bool
@@ -201,7 +238,7 @@ struct key *
 key_peek(struct kcall *c, struct bh_bytes name)
 {
 	struct keys *ks = c->ks;
-	struct key *k = map_get(&ks->by_name, name_hash(ks, name), &name);
+	struct key *k = map_get(&ks->by_name, keys_hash(ks, name), &name);
 	uint64_t lsn;
 
 	if (k && has_expired(ks, k)) {
@@ -212,11 +249,38 @@ key_peek(struct kcall *c, struct bh_bytes name)
 	/* That a key is not there is shown by its absence; one that is kept
 	 * nowhere has nothing to wait for. */
 	lsn = k ? k->lsn : key_is_volatile(ks, name) ? 0 : ks->gone_lsn;
+	if (lsn < ks->floor_lsn && (k ? k->id != 0 : lsn != 0))
+		lsn = ks->floor_lsn;
 	if (lsn > c->lsn)
 		c->lsn = lsn;
 	if (k && k->dirty)
 		c->dirty = true;
 	return k;
+}
+
+static bool
+is_of(struct kcall *c, const struct key *k, enum key_type type)
+{
+	if (!k || k->ttl.kind == type)
+		return true;
+	put_wrong_type(c);
+	return false;
+}
+
+bool
+key_peek_as(struct kcall *c, struct bh_bytes name, enum key_type type,
+    struct key **ret)
+{
+	*ret = key_peek(c, name);
+	return is_of(c, *ret, type);
+}
+
+bool
+key_find_as(struct kcall *c, struct bh_bytes name, enum key_type type,
+    struct key **ret)
+{
+	*ret = key_find(c, name);
+	return is_of(c, *ret, type);
 }
 
 static void
@@ -245,21 +309,10 @@ key_find(struct kcall *c, struct bh_bytes name)
 void
 key_changed(struct kcall *c, struct key *k)
 {
-	struct keys *ks = c->ks;
-
-	key_used(ks, k);
-	if (!k->id)
-		return;
-	c->dirty = true;
-	if (k->dirty)
-		return;
-	if (ks->ndirty == ks->dirty_cap) {
-		ks->dirty_cap = ks->dirty_cap ? ks->dirty_cap * 2 : 64;
-		ks->dirty = xrealloc(ks->dirty,
-		    ks->dirty_cap * sizeof(struct key *));
-	}
-	ks->dirty[ks->ndirty++] = k;
-	k->dirty = (uint32_t)ks->ndirty;
+	key_weigh(c->ks, k);
+	key_used(c->ks, k);
+	if (k->id)
+		disk_dirty(c, k);
 }
 
 void
@@ -268,51 +321,177 @@ key_delete(struct kcall *c, struct key *k)
 	key_remove(c->ks, k);
 	if (c->ks->gone_lsn > c->lsn)
 		c->lsn = c->ks->gone_lsn;
+	if (c->ks->walk)
+		c->dirty = true;
 }
 
 /* A key whose prefix has become volatile or durable since is made anew. */
 static bool
 policy_holds(const struct keys *ks, const struct key *k)
 {
-	return key_is_volatile(ks, (struct bh_bytes){k->name, k->len}) ==
-	    (k->id == 0);
+	return key_is_volatile(ks, key_name(k)) == (k->id == 0);
+}
+
+/* A key of this type under the name, of which only the name and the expiry
+ * are what they were; its value is the caller's to set. */
+static struct key *
+key_take(struct kcall *c, struct bh_bytes name, enum key_type type)
+{
+	struct keys *ks = c->ks;
+	struct key *k = key_peek(c, name);
+
+	if (k && (type != KEY_STRING || k->ttl.kind != type ||
+	    !policy_holds(ks, k))) {
+		key_delete(c, k);
+		k = NULL;
+	}
+	if (k)
+		kval_unref(k->str);
+	else
+		k = key_new(ks, name, type, new_id(ks, name));
+	return k;
 }
 
 struct key *
 key_store(struct kcall *c, struct bh_bytes name, struct kval *v,
     bool keep_ttl)
 {
-	struct keys *ks = c->ks;
-	struct key *k = key_peek(c, name);
-	int64_t at = k && keep_ttl ? key_expiry(k) : 0;
+	struct key *old = keep_ttl ? key_peek(c, name) : NULL;
+	int64_t at = old ? key_expiry(old) : 0;
+	struct key *k = key_take(c, name, KEY_STRING);
 
-	if (k && !policy_holds(ks, k)) {
-		key_delete(c, k);
-		k = NULL;
-	}
-	if (k) {
-		*account(ks, k) -= key_bytes(k);
-		kval_unref(k->str);
-		k->str = v;
-		*account(ks, k) += key_bytes(k);
-	} else {
-		k = key_new(ks, name, v, key_is_volatile(ks, name) ? 0 :
-		    ks->next_id++);
-	}
+	k->str = v;
+	key_changed(c, k);
 	if (key_expiry(k) != at)
 		key_set_expiry(c, k, at);
+	return k;
+}
+
+struct key *
+key_make(struct kcall *c, struct bh_bytes name, enum key_type type)
+{
+	struct key *k = key_take(c, name, type);
+
+	k->obj = key_types[type]->make();
 	key_changed(c, k);
 	return k;
 }
 
+void
+key_part_set(struct kcall *c, struct key *k, struct bh_bytes part,
+    struct bh_bytes value)
+{
+	if (k->id)
+		disk_part(c, k, JR_KEY_PART_SET, part, value);
+}
+
+void
+key_part_del(struct kcall *c, struct key *k, struct bh_bytes part)
+{
+	if (k->id)
+		disk_part(c, k, JR_KEY_PART_DEL, part,
+		    (struct bh_bytes){NULL, 0});
+}
+
+void
+key_settled(struct kcall *c, struct key *k)
+{
+	const struct ktype *t = key_types[k->ttl.kind];
+
+	if (!t->may_be_empty && t->length(k->obj) == 0) {
+		key_delete(c, k);
+		return;
+	}
+	key_weigh(c->ks, k);
+	key_used(c->ks, k);
+	park_signal(c->ks, k);
+}
+
+struct writing {
+	struct kcall *call;
+	struct key *key;
+};
+
+static void
+write_part(void *arg, struct bh_bytes part, struct bh_bytes value)
+{
+	struct writing *w = arg;
+
+	key_part_set(w->call, w->key, part, value);
+}
+
+void
+key_store_obj(struct kcall *c, struct bh_bytes name, enum key_type type,
+    void *obj, int64_t expires_at)
+{
+	struct key *k = key_take(c, name, type);
+	struct writing w = {c, k};
+
+	k->obj = obj;
+	key_changed(c, k);
+	if (expires_at)
+		key_set_expiry(c, k, expires_at);
+	if (k->id)
+		key_types[type]->each_part(obj, write_part, &w);
+	key_settled(c, k);
+}
+
+/* The same key in another place: nothing of its value is written again. */
+static void
+key_move(struct kcall *c, struct key *k, struct bh_bytes name)
+{
+	struct keys *ks = c->ks;
+	int64_t at = key_expiry(k);
+	struct key *to;
+
+	key_unlink(ks, k);
+	to = key_new(ks, name, key_type_of(k), k->id);
+	to->obj = k->obj;
+	to->stored = k->stored;
+	to->lsn = k->lsn;
+	if (k->dirty) {
+		ks->dirty[k->dirty - 1] = NULL;
+		k->dirty = 0;
+	}
+	free(k);
+	key_changed(c, to);
+	if (at)
+		key_set_expiry(c, to, at);
+	park_signal(ks, to);
+}
+
+void
+key_rename(struct kcall *c, struct key *k, struct bh_bytes name)
+{
+	struct keys *ks = c->ks;
+	struct key *old = key_peek(c, name);
+	enum key_type type = key_type_of(k);
+	int64_t at = key_expiry(k);
+	void *obj = k->obj;
+
+	if (old)
+		key_delete(c, old);
+	if (key_is_volatile(ks, name) == (k->id == 0)) {
+		key_move(c, k, name);
+		return;
+	}
+	if (type == KEY_STRING) {
+		key_set_expiry(c, key_store(c, name, kval_ref(k->str), false),
+		    at);
+	} else {
+		k->obj = key_types[type]->copy(obj);
+		key_store_obj(c, name, type, obj, at);
+	}
+	key_delete(c, k);
+}
+
 char *
-key_edit(struct kcall *c, struct key *k, size_t len)
+key_edit(struct key *k, size_t len)
 {
 	struct kval *v = k->str;
 	size_t cap = len;
 
 	CHECK(len <= KEYS_VALUE_MAX);
-	*account(c->ks, k) -= key_bytes(k);
 	if (v->refs > 1 || len > v->cap) {
 		/* One that grows will grow again. */
 		if (len > v->len)
@@ -328,7 +507,6 @@ key_edit(struct kcall *c, struct key *k, size_t len)
 		memset(v->data + v->len, 0, len - v->len);
 	}
 	v->len = (uint32_t)len;
-	*account(c->ks, k) += key_bytes(k);
 	return v->data;
 }
 
@@ -345,7 +523,9 @@ key_set_expiry(struct kcall *c, struct key *k, int64_t at)
 		heap_set(&c->ks->ttl, &k->ttl, at);
 	else
 		heap_remove(&c->ks->ttl, &k->ttl);
-	key_changed(c, k);
+	if (k->id)
+		disk_dirty(c, k);
+	key_used(c->ks, k);
 }
 
 /* --- what the turn does --- */
@@ -376,115 +556,34 @@ keys_expire(struct keys *ks)
 	}
 }
 
-void
-keys_write_down(struct keys *ks)
-{
-	for (size_t i = 0; i < ks->ndirty; i++) {
-		struct key *k = ks->dirty[i];
-		struct jrec r = {.kind = JR_KEY_SET};
+/* --- as it was stored --- */
 
-		if (!k)
-			continue;
-		r.id = k->id;
-		r.u.key.name = (struct bh_bytes){k->name, k->len};
-		r.u.key.type = k->ttl.kind;
-		r.u.key.expires_at = key_expiry(k);
-		r.u.key.value = val_bytes(k->str);
-		k->lsn = journal_append(ks->journal, &r);
-		k->stored = true;
-		k->dirty = 0;
-	}
-	ks->ndirty = 0;
-	if (ks->dirty_cap > SLICE_KEYS) {
-		free(ks->dirty);
-		ks->dirty = NULL;
-		ks->dirty_cap = 0;
-	}
-}
-
-void
-keys_restore(struct keys *ks, const struct jkey_row *row)
+struct key *
+key_restore(struct keys *ks, const struct jkey_row *row)
 {
-	struct key *k = key_new(ks, row->name, kval_new(row->value.data,
-	    row->value.len), row->id);
+	struct key *k = key_new(ks, row->name, (enum key_type)row->type,
+	    row->id);
 
 	k->stored = true;
+	if (row->type == KEY_STRING) {
+		k->str = kval_new(row->value.data, row->value.len);
+		key_weigh(ks, k);
+	} else {
+		k->obj = key_types[row->type]->make();
+	}
 	if (row->expires_at)
 		heap_set(&ks->ttl, &k->ttl, row->expires_at);
 	if (row->id >= ks->next_id)
 		ks->next_id = row->id + 1;
-}
-
-/* --- all at once --- */
-
-/* Leaves an empty dictionary; answers with what was in it. */
-static struct grave *
-detach(struct keys *ks)
-{
-	struct grave *g = xcalloc(1, sizeof(*g));
-
-	g->keys = ks->all;
-	g->n = ks->n;
-	ks->all = NULL;
-	ks->n = ks->cap = 0;
-	map_done(&ks->by_name);
-	map_init(&ks->by_name, &key_map_ops);
-	heap_done(&ks->ttl);
-	ks->ttl = (struct heap){0};
-	TAILQ_INIT(&ks->lru);
-	ks->ndirty = 0;
-	ks->ndurable = 0;
-	ks->cache_bytes = ks->durable_bytes = 0;
-	return g;
+	return k;
 }
 
 void
-keys_flush(struct kcall *c)
+key_restored(struct keys *ks, struct key *k)
 {
-	struct keys *ks = c->ks;
-	struct jrec r = {.kind = JR_KEY_CLEAR};
-	bool durable = ks->ndurable > 0;
-	struct grave *g = detach(ks);
+	const struct ktype *t = key_types[k->ttl.kind];
 
-	g->next = ks->graves;
-	ks->graves = g;
-	if (durable)
-		ks->gone_lsn = journal_append(ks->journal, &r);
-	if (ks->gone_lsn > c->lsn)
-		c->lsn = ks->gone_lsn;
-}
-
-void
-keys_bury(struct keys *ks)
-{
-	struct grave *g = ks->graves;
-	int left = SLICE_KEYS;
-
-	while (g && left-- > 0) {
-		if (g->n > 0) {
-			struct key *k = g->keys[--g->n];
-
-			left -= (int)(k->str->cap / FREE_BYTES);
-			key_free(k);
-			continue;
-		}
-		ks->graves = g->next;
-		free(g->keys);
-		free(g);
-		g = ks->graves;
-	}
-}
-
-void
-keys_free_all(struct keys *ks)
-{
-	struct grave *g = detach(ks);
-
-	g->next = ks->graves;
-	ks->graves = g;
-	while (ks->graves)
-		keys_bury(ks);
-	map_done(&ks->by_name);
-	free(ks->dirty);
-	ks->dirty = NULL;
+	if (t->loaded)
+		t->loaded(k->obj);
+	key_weigh(ks, k);
 }

@@ -9,17 +9,13 @@
 #include "base/str.h"
 #include "keys/part.h"
 
-static const char *const type_names[KEY_TYPES] = {
-	[KEY_STRING] = "string",
-};
-
 static bool
 is(struct bh_bytes v, const char *word)
 {
 	return str_is(v.data, v.len, word);
 }
 
-/* Also UNLINK: strings are freed in no time. */
+/* Also UNLINK: what is big is freed in slices either way. */
 void
 k_del(struct kcall *c)
 {
@@ -48,7 +44,9 @@ k_delex(struct kcall *c)
 		put_syntax(c);
 		return;
 	}
-	k = key_peek(c, c->argv[1]);
+	if (!(c->argc == 4 ? key_peek_as(c, c->argv[1], KEY_STRING, &k) :
+	    (k = key_peek(c, c->argv[1]), true)))
+		return;
 	if (!k || (c->argc == 4 &&
 	    bytes_equal(val_bytes(k->str), c->argv[3]) != eq)) {
 		put_int(c, 0);
@@ -74,20 +72,10 @@ k_type(struct kcall *c)
 {
 	struct key *k = key_peek(c, c->argv[1]);
 
-	put_status(c, k ? type_names[k->ttl.kind] : "none");
+	put_status(c, k ? key_types[key_type_of(k)]->name : "none");
 }
 
 /* --- under another name --- */
-
-static void
-clone(struct kcall *c, const struct key *from, struct bh_bytes name)
-{
-	int64_t at = key_expiry(from);
-	struct key *to = key_store(c, name, kval_ref(from->str), false);
-
-	if (at)
-		key_set_expiry(c, to, at);
-}
 
 static bool
 find_to_rename(struct kcall *c, struct key **ret)
@@ -105,10 +93,8 @@ k_rename(struct kcall *c)
 
 	if (!find_to_rename(c, &k))
 		return;
-	if (!bytes_equal(c->argv[1], c->argv[2])) {
-		clone(c, k, c->argv[2]);
-		key_delete(c, k);
-	}
+	if (!bytes_equal(c->argv[1], c->argv[2]))
+		key_rename(c, k, c->argv[2]);
 	put_ok(c);
 }
 
@@ -123,9 +109,25 @@ k_renamenx(struct kcall *c)
 		put_int(c, 0);
 		return;
 	}
-	clone(c, k, c->argv[2]);
-	key_delete(c, k);
+	key_rename(c, k, c->argv[2]);
 	put_int(c, 1);
+}
+
+static void
+clone(struct kcall *c, const struct key *from, struct bh_bytes name)
+{
+	enum key_type type = key_type_of(from);
+	int64_t at = key_expiry(from);
+	struct key *to;
+
+	if (type != KEY_STRING) {
+		key_store_obj(c, name, type, key_types[type]->copy(from->obj),
+		    at);
+		return;
+	}
+	to = key_store(c, name, kval_ref(from->str), false);
+	if (at)
+		key_set_expiry(c, to, at);
 }
 
 static bool
@@ -203,20 +205,21 @@ keys_step(struct kcall *c)
 	for (int left = SLICE_KEYS; c->at > 0 && left > 0; left--) {
 		const struct key *k = c->ks->all[--c->at];
 
-		if (lives(c->ks, k) &&
-		    (every || str_glob(p.data, p.len, k->name, k->len)))
-			item_bytes(c, k->name, k->len);
+		if (!lives(c->ks, k) || !(every || str_glob(p.data, p.len,
+		    k->name, k->len)))
+			continue;
+		put_bytes(c, k->name, k->len);
+		c->n++;
 	}
-	if (c->at > 0)
-		return true;
-	put_array(c);
-	return false;
+	put_array_close(c, c->begin, c->n);
+	return c->at > 0;
 }
 
 void
 k_keys(struct kcall *c)
 {
 	show_all(c);
+	put_array_open(c);
 	c->at = c->ks->n;
 	c->step = keys_step;
 }
@@ -272,11 +275,15 @@ k_scan(struct kcall *c)
 {
 	struct scan s = {.count = 10};
 	struct keys *ks = c->ks;
-	size_t at;
+	size_t at, cursor, open, n = 0;
 
 	if (!parse_scan(c, &s))
 		return;
 	show_all(c);
+	put_array(c, 2);
+	cursor = c->re->n;
+	put_null(c);
+	open = put_array_open(c);
 	at = s.cursor == 0 || s.cursor > ks->n ? ks->n : (size_t)s.cursor;
 	if (s.count > SLICE_KEYS)
 		s.count = SLICE_KEYS;
@@ -285,11 +292,13 @@ k_scan(struct kcall *c)
 
 		if (!lives(ks, k) || (s.match.data && !str_glob(s.match.data,
 		    s.match.len, k->name, k->len)) ||
-		    (s.type.data && !is(s.type, type_names[k->ttl.kind])))
+		    (s.type.data && !is(s.type, key_types[key_type_of(k)]->name)))
 			continue;
-		item_bytes(c, k->name, k->len);
+		put_bytes(c, k->name, k->len);
+		n++;
 	}
-	put_scan(c, at);
+	put_array_close(c, open, n);
+	put_cursor(c, cursor, at);
 }
 
 /* Some tries for one that has not expired. */
@@ -300,7 +309,6 @@ k_randomkey(struct kcall *c)
 
 	show_all(c);
 	keys_expire(ks);
-	put_null(c);
 	for (int left = 100; ks->n > 0 && left > 0; left--) {
 		const struct key *k = ks->all[rng_u64() % ks->n];
 
@@ -309,6 +317,7 @@ k_randomkey(struct kcall *c)
 		put_bytes(c, k->name, k->len);
 		return;
 	}
+	put_null(c);
 }
 
 void

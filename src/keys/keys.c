@@ -3,9 +3,11 @@
  * Life, the turn, dispatch, and answers. Where a request is:
  *
  *   keys_command ──► pending ──► (runs) ──► fresh ──► waiting ──► done()
- *                   only while     │      settle:    until its
- *                   a walk runs    ▼      its LSN    LSN is durable
- *                                 walk, slice by slice
+ *                   only while    │  │    settle:    until its
+ *                   a walk runs   │  ▼    its LSN    LSN is durable
+ *                                 │ parked, until its key has changed
+ *                                 ▼
+ *                                walk, slice by slice
  */
 #include "keys/keys.h"
 
@@ -23,59 +25,22 @@
  * asleep. What has expired is never shown, whenever it is removed. */
 enum { EXPIRE_EVERY_MS = 1000 };
 
+/* Marks the requests that are ours: bh_req.priv.kind. */
+enum { KEYS_REQUEST = 0x6b6579 };
+
 static const struct kcmd commands[] = {
-	{"APPEND", k_append, KC_GROW, 1, 1, 1},
-	{"COPY", k_copy, KC_GROW, 2, 2, 1},
-	{"DBSIZE", k_dbsize, 0, 0, 0, 0},
-	{"DECR", k_decr, KC_GROW, 1, 1, 1},
-	{"DECRBY", k_decrby, KC_GROW, 1, 1, 1},
-	{"DEL", k_del, 0, 0, 0, 0},
-	{"DELEX", k_delex, 0, 0, 0, 0},
-	{"EXISTS", k_exists, 0, 0, 0, 0},
-	{"EXPIRE", k_expire, 0, 0, 0, 0},
-	{"EXPIREAT", k_expireat, 0, 0, 0, 0},
-	{"EXPIRETIME", k_expiretime, 0, 0, 0, 0},
-	{"FLUSHALL", k_flush, 0, 0, 0, 0},
-	{"FLUSHDB", k_flush, 0, 0, 0, 0},
-	{"GET", k_get, 0, 0, 0, 0},
-	{"GETDEL", k_getdel, 0, 0, 0, 0},
-	{"GETEX", k_getex, 0, 0, 0, 0},
-	{"GETRANGE", k_getrange, 0, 0, 0, 0},
-	{"GETSET", k_getset, KC_GROW, 1, 1, 1},
-	{"INCR", k_incr, KC_GROW, 1, 1, 1},
-	{"INCRBY", k_incrby, KC_GROW, 1, 1, 1},
-	{"INCRBYFLOAT", k_incrbyfloat, KC_GROW, 1, 1, 1},
-	{"KEYS", k_keys, 0, 0, 0, 0},
-	{"MGET", k_mget, 0, 0, 0, 0},
-	{"MSET", k_mset, KC_GROW, 1, -1, 2},
-	{"MSETNX", k_msetnx, KC_GROW, 1, -1, 2},
-	{"PERSIST", k_persist, 0, 0, 0, 0},
-	{"PEXPIRE", k_pexpire, 0, 0, 0, 0},
-	{"PEXPIREAT", k_pexpireat, 0, 0, 0, 0},
-	{"PEXPIRETIME", k_pexpiretime, 0, 0, 0, 0},
-	{"PSETEX", k_psetex, KC_GROW, 1, 1, 1},
-	{"PTTL", k_pttl, 0, 0, 0, 0},
-	{"RANDOMKEY", k_randomkey, 0, 0, 0, 0},
-	{"RENAME", k_rename, KC_GROW, 2, 2, 1},
-	{"RENAMENX", k_renamenx, KC_GROW, 2, 2, 1},
-	{"SCAN", k_scan, 0, 0, 0, 0},
-	{"SET", k_set, KC_GROW, 1, 1, 1},
-	{"SETEX", k_setex, KC_GROW, 1, 1, 1},
-	{"SETNX", k_setnx, KC_GROW, 1, 1, 1},
-	{"SETRANGE", k_setrange, KC_GROW, 1, 1, 1},
-	{"STRLEN", k_strlen, 0, 0, 0, 0},
-	{"SUBSTR", k_getrange, 0, 0, 0, 0},
-	{"TOUCH", k_exists, 0, 0, 0, 0},
-	{"TTL", k_ttl, 0, 0, 0, 0},
-	{"TYPE", k_type, 0, 0, 0, 0},
-	{"UNLINK", k_del, 0, 0, 0, 0},
+#define KEYCMD(name, arity, flags, first, last, step, fn, args, help) \
+	{name, arity, flags, first, last, step, fn},
+#include "base/keyspace.def"
+#undef KEYCMD
 };
 
-static const struct kcmd *
-command_find(struct bh_bytes name)
+/* The table is sorted. */
+const struct kcmd *
+kcmd_find(struct bh_bytes name)
 {
 	size_t lo = 0, hi = nitems(commands);
-	char upper[16];
+	char upper[24];
 	int order;
 
 	if (name.len >= sizeof(upper))
@@ -142,6 +107,7 @@ keys_new(struct journal *j)
 	list_init(&ks->pending);
 	list_init(&ks->fresh);
 	list_init(&ks->waiting);
+	ks->parking = parking_new();
 	return ks;
 }
 
@@ -172,6 +138,7 @@ void
 keys_free(struct keys **ksp)
 {
 	struct keys *ks = *ksp;
+	struct bh_req *req;
 
 	if (!ks)
 		return;
@@ -180,10 +147,13 @@ keys_free(struct keys **ksp)
 		free(ks->walk);
 		ks->walk = NULL;
 	}
+	while ((req = park_take(ks)))
+		list_add(&ks->pending, req);
 	cancel_all(ks, &ks->fresh);
 	cancel_all(ks, &ks->waiting);
 	cancel_all(ks, &ks->pending);
 	keys_free_all(ks);
+	parking_free(&ks->parking);
 	reply_free_spare(ks);
 	free(ks);
 	*ksp = NULL;
@@ -203,18 +173,10 @@ keys_time(struct keys *ks, int64_t wall_ms, int64_t mono_ms)
 	ks->mono_ms = mono_ms;
 }
 
-static void
-on_row(void *arg, const struct jkey_row *row)
-{
-	keys_restore(arg, row);
-}
-
 int
 keys_load(struct keys *ks, struct err *e)
 {
-	static const struct jvisitor visitor = {.key = on_row};
-
-	return journal_recover(ks->journal, &visitor, ks, e);
+	return disk_load(ks, e);
 }
 
 void
@@ -231,14 +193,13 @@ may_grow(struct kcall *c)
 {
 	const struct kcmd *cmd = c->cmd;
 	struct keys *ks = c->ks;
-	size_t last = cmd->last < 0 ? c->argc - 1 : (size_t)cmd->last;
+	int last = cmd->last < 0 ? (int)c->argc + cmd->last : cmd->last;
 	bool full = ks->limits.durable_bytes > 0 &&
 	    ks->durable_bytes > ks->limits.durable_bytes;
 
 	if (!full && !ks->refuse.code)
 		return true;
-	for (size_t i = (size_t)cmd->first; i <= last;
-	    i += (size_t)cmd->step) {
+	for (int i = cmd->first; cmd->step && i <= last; i += cmd->step) {
 		if (key_is_volatile(ks, c->argv[i]))
 			continue;
 		if (full)
@@ -252,13 +213,13 @@ may_grow(struct kcall *c)
 	return true;
 }
 
-static void
-finish(struct kcall *c)
+void
+call_finish(struct kcall *c)
 {
 	struct keys *ks = c->ks;
 	struct bh_req *req = &c->r->req;
 
-	c->r->value = &c->re->root;
+	c->r->value = c->re->items;
 	req->priv.lsn = c->dirty ? UINT64_MAX : c->lsn;
 	if (ks->limits.durability == KEYS_MEMORY)
 		req->priv.lsn = 0;
@@ -269,7 +230,7 @@ static void
 run(struct keys *ks, struct bh_key_command *r)
 {
 	struct kcall c = {.ks = ks, .argv = r->argv, .argc = r->argc, .r = r,
-	    .re = reply_new(ks), .cmd = command_find(r->argv[0])};
+	    .re = reply_new(ks), .cmd = kcmd_find(r->argv[0])};
 
 	r->req.status = BH_OK;
 	r->req.text[0] = '\0';
@@ -278,20 +239,24 @@ run(struct keys *ks, struct bh_key_command *r)
 		put_error(&c, "ERR unknown command '%.*s'",
 		    (int)(r->argv[0].len > 128 ? 128 : r->argv[0].len),
 		    r->argv[0].data);
-	else if (!(c.cmd->flags & KC_GROW) || may_grow(&c))
+	else if (!(c.cmd->flags & KF_GROW) || may_grow(&c))
 		c.cmd->fn(&c);
+	if (c.parked)
+		return;
 	if (!c.step)
 		keys_evict(ks);
 	if (c.step && c.step(&c))
 		ks->walk = xmemdup(&c, sizeof(c));
 	else
-		finish(&c);
+		call_finish(&c);
+	park_serve(ks);
 }
 
 void
 keys_command(struct keys *ks, struct bh_key_command *r)
 {
 	memset(&r->req.priv, 0, sizeof(r->req.priv));
+	r->req.priv.kind = KEYS_REQUEST;
 	if (ks->walk || ks->pending.head)
 		list_add(&ks->pending, &r->req);
 	else
@@ -305,7 +270,10 @@ keys_run_due(struct keys *ks)
 {
 	const struct heap_item *t = heap_top(&ks->ttl);
 
-	if (ks->walk || !t || t->at > ks->wall_ms ||
+	if (ks->walk)
+		return;
+	park_expire(ks);
+	if (!t || t->at > ks->wall_ms ||
 	    ks->mono_ms - ks->swept_ms < EXPIRE_EVERY_MS)
 		return;
 	keys_expire(ks);
@@ -320,9 +288,11 @@ walk_on(struct keys *ks)
 	struct kcall *c = ks->walk;
 
 	if (c && !c->step(c)) {
-		finish(c);
+		call_finish(c);
 		free(c);
 		ks->walk = NULL;
+		disk_walk_ended(ks);
+		park_serve(ks);
 	}
 	while (!ks->walk && ks->pending.head)
 		run(ks, (struct bh_key_command *)list_take(&ks->pending));
@@ -336,7 +306,7 @@ keys_settle(struct keys *ks)
 	walk_on(ks);
 	keys_evict(ks);
 	keys_bury(ks);
-	keys_write_down(ks);
+	disk_write_down(ks);
 	while ((req = list_take(&ks->fresh))) {
 		if (req->priv.lsn == UINT64_MAX)
 			req->priv.lsn = journal_last(ks->journal);
@@ -371,14 +341,14 @@ int64_t
 keys_next(const struct keys *ks)
 {
 	const struct heap_item *t = heap_top(&ks->ttl);
-	int64_t left, at;
+	int64_t left, at, parked = park_next(ks);
 
 	if (ks->walk || ks->pending.head || ks->fresh.head || ks->graves ||
-	    (ks->cache_bytes > ks->limits.cache_bytes &&
+	    ks->corpses || ks->norphans > 0 || (ks->cache_bytes > ks->limits.cache_bytes &&
 	    !TAILQ_EMPTY(&ks->lru)))
 		return ks->mono_ms;
 	if (!t)
-		return INT64_MAX;
+		return parked;
 	/* The wall clock may jump: look at it once a minute. */
 	left = t->at - ks->wall_ms;
 	if (left > 60000)
@@ -388,7 +358,18 @@ keys_next(const struct keys *ks)
 	at = ks->mono_ms + left;
 	if (at < ks->swept_ms + EXPIRE_EVERY_MS)
 		at = ks->swept_ms + EXPIRE_EVERY_MS;
-	return at;
+	return at < parked ? at : parked;
+}
+
+void
+keys_cancel(struct keys *ks, struct bh_req *req)
+{
+	if (req->priv.kind != KEYS_REQUEST || !park_cancel(ks, req))
+		return;
+	req->status = BH_E_CANCELED;
+	snprintf(req->text, sizeof(req->text), "the caller has gone away");
+	req->priv.lsn = 0;
+	list_add(&ks->fresh, req);
 }
 
 bool

@@ -52,6 +52,8 @@ void keys_time(struct keys *ks, int64_t wall_ms, int64_t mono_ms);
 MUSTCHECK int keys_load(struct keys *ks, struct err *e);
 
 void keys_command(struct keys *ks, struct bh_key_command *r);
+/* Ends a command that waits for a key with BH_E_CANCELED, later. */
+void keys_cancel(struct keys *ks, struct bh_req *req);
 /* Durable keys are not written any more while code is not BH_OK. */
 void keys_refuse(struct keys *ks, const struct err *why);
 

@@ -2,9 +2,13 @@
 /*
  * What the files of the keyspace share; nobody else includes this.
  *
- *   keys.c     life, turn, dispatch, answers
- *   dict.c     keys by name, expiry, eviction, what is written down
- *   reply.c    values under construction
+ *   keys.c     life, turn, dispatch
+ *   dict.c     keys by name, expiry, eviction
+ *   disk.c     what is written down, and read back
+ *   grave.c    freeing in slices
+ *   block.c    commands that wait for a key
+ *   type.c     what each type of value brings
+ *   reply.c    answers under construction
  *   number.c   numbers in Redis' spelling
  *   string.c   commands of strings     key_cmd.c, expire.c   of any key
  *
@@ -15,6 +19,7 @@
 
 #include <bsd/sys/queue.h>
 
+#include "base/keyspace.h"
 #include "ds/heap.h"
 #include "ds/map.h"
 #include "keys/keys.h"
@@ -22,7 +27,11 @@
 /* What one slice of a walk over all keys may look at: well below 1 ms. */
 enum { SLICE_KEYS = 4096 };
 
-enum key_type { KEY_STRING, KEY_TYPES };
+/* The numbers are those of the database. */
+enum key_type {
+	KEY_STRING, KEY_LIST, KEY_SET, KEY_ZSET, KEY_HASH, KEY_STREAM,
+	KEY_TYPES
+};
 
 /* Bytes that keys and answers share. Who wants to change them must be their
  * only holder. */
@@ -38,11 +47,15 @@ struct key {
 	uint64_t hash;
 	uint64_t lsn;			/* of its last record */
 	int64_t id;			/* of its row; 0: it is volatile */
+	int64_t bytes;			/* what it counts for in the accounts */
 	uint32_t index;			/* in keys->all */
 	uint32_t dirty;			/* place in keys->dirty + 1, 0 clean */
-	bool stored;			/* has a row, or a record of one */
 	uint32_t len;
-	struct kval *str;		/* KEY_STRING */
+	bool stored;			/* has a row or parts, or records of them */
+	union {
+		struct kval *str;	/* KEY_STRING */
+		void *obj;		/* the others: their type's */
+	};
 	char name[];
 };
 
@@ -55,7 +68,53 @@ struct grave {
 	size_t n;
 };
 
+/* A big value whose key is gone, to be freed slice by slice. */
+struct corpse {
+	struct corpse *next;
+	const struct ktype *type;
+	void *obj;
+};
+
+/* Parts of a key that is gone, to be deleted from the disk slice by slice. */
+struct orphan {
+	int64_t id;
+	size_t parts;
+};
+
 struct kcall;
+
+/*
+ * What a type of value brings. Its object is changed by its commands alone;
+ * the dictionary asks for the rest. A part is what is stored of it as one row:
+ * a field, a member, an element.
+ */
+typedef void kpart_fn(void *arg, struct bh_bytes part, struct bh_bytes value);
+
+struct ktype {
+	const char *name;		/* TYPE's answer */
+	const char *(*encoding)(const void *obj);	/* OBJECT's */
+	void *(*make)(void);
+	void *(*copy)(const void *obj);
+	/* Frees some of it, about *budget elements (one for each, the budget
+	 * is counted down); true once all of it is gone. */
+	bool (*free_some)(void *obj, int *budget);
+	/* Elements: 0 makes the key go, where may_be_empty is not set. */
+	size_t (*length)(const void *obj);
+	bool may_be_empty;
+	/* Bytes of memory that it has, in no time. */
+	size_t (*bytes)(const void *obj);
+	/* Rows that it has on the disk, at most; each one of them; and one
+	 * read back, in the order of the bytes of the parts. */
+	size_t (*parts)(const void *obj);
+	void (*each_part)(const void *obj, kpart_fn *fn, void *arg);
+	void (*load_part)(void *obj, struct bh_bytes part,
+	    struct bh_bytes value);
+	/* All parts have been read; may be NULL. */
+	void (*loaded)(void *obj);
+};
+
+/* By enum key_type; none for KEY_STRING but its name. */
+extern const struct ktype *const key_types[KEY_TYPES];
 
 struct keys {
 	struct journal *journal;
@@ -79,10 +138,18 @@ struct keys {
 	uint64_t gone_lsn;		/* of the last deletion's record */
 	int64_t swept_ms;		/* mono: when expiry last ran */
 	struct grave *graves;
+	struct corpse *corpses;
+	struct orphan *orphans;
+	size_t norphans, orphans_cap;
 	int64_t cache_bytes, durable_bytes;
 	int64_t hits, misses, expired, evicted;
 
 	struct kcall *walk;		/* the long command under way */
+	/* Records of a walk: it commits as a whole. */
+	struct held *held;
+	size_t nheld, held_cap;
+	uint64_t floor_lsn;		/* every answer waits for this one */
+	struct parking *parking;
 	/* Chained by bh_req.priv.next: commands that wait for it, answers of
 	 * this turn, answers that wait for the disk. */
 	struct req_list {
@@ -98,9 +165,7 @@ struct chunk;
 
 /* An answer and what keeps its strings alive; req.priv.state. */
 struct kreply {
-	struct bh_value root;
-	struct bh_value pair[2];	/* of SCAN */
-	struct bh_value *items;
+	struct bh_value *items;		/* a row as plugin.h describes it */
 	size_t n, cap;
 	struct kval **holds;
 	size_t nholds, holds_cap;
@@ -119,51 +184,64 @@ struct kcall {
 	const struct bh_bytes *argv;
 	size_t argc;
 	struct kreply *re;
+	size_t begin;			/* where in it this answer begins */
 	struct bh_key_command *r;
 	const struct kcmd *cmd;
 	uint64_t lsn;			/* what the answer must wait for */
 	bool dirty;			/* … and what this turn writes */
+	bool inner;			/* of a script or a transaction: it
+					   must not wait */
+	bool parked;			/* it waits, see block.c */
 	/* A walk goes on here while step answers true. */
 	bool (*step)(struct kcall *c);
-	size_t at;
-};
-
-enum kcmd_flag {
-	KC_GROW = 1			/* may store more */
+	size_t at, n;
 };
 
 struct kcmd {
 	const char *name;
+	int arity;
+	unsigned flags;			/* enum key_flag */
+	int first, last, step;		/* which words are keys */
 	void (*fn)(struct kcall *c);
-	unsigned flags;
-	/* Of KC_GROW: the keys that it may store. */
-	int first, last, step;
 };
+
+/* By name in any case, or NULL. */
+const struct kcmd *kcmd_find(struct bh_bytes name);
 
 #define KCMD(fn) void fn(struct kcall *c)
 
-/* The answer: one of these for each call. */
+/*
+ * The answer: one whole value. An array's head is followed by its items; one
+ * whose length is known only at its end gets it then. An error takes the
+ * place of all that the command has put before.
+ */
 void put_null(struct kcall *c);
+void put_null_array(struct kcall *c);
 void put_status(struct kcall *c, const char *text);	/* lives for ever */
 void put_ok(struct kcall *c);
 void put_int(struct kcall *c, int64_t v);
 void put_bytes(struct kcall *c, const void *data, size_t len);	/* copied */
+PRINTF(2, 3) void put_text(struct kcall *c, const char *fmt, ...);
 void put_val(struct kcall *c, struct kval *v);		/* held; NULL: null */
+void put_array(struct kcall *c, size_t n);
+size_t put_array_open(struct kcall *c);
+void put_array_close(struct kcall *c, size_t open, size_t n);
+/* A cursor in the place of the null that was put as item `at`. */
+void put_cursor(struct kcall *c, size_t at, uint64_t cursor);
 PRINTF(2, 3) void put_error(struct kcall *c, const char *fmt, ...);
 void put_syntax(struct kcall *c);
 void put_not_integer(struct kcall *c);
+void put_wrong_type(struct kcall *c);
 /* "invalid expire time in 'set' command" */
 void put_bad_expire(struct kcall *c);
-/* … or an array: items first, then its end. */
-void item_bytes(struct kcall *c, const void *data, size_t len);
-void item_val(struct kcall *c, struct kval *v);
-void put_array(struct kcall *c);
-/* [cursor, [items]] */
-void put_scan(struct kcall *c, uint64_t cursor);
+/* An error has been put. */
+bool put_failed(const struct kcall *c);
 
 /* --- dict.c --- */
 
 extern const struct map_ops key_map_ops;
+
+uint64_t keys_hash(const struct keys *ks, struct bh_bytes name);
 
 struct kval *kval_new(const void *data, size_t len);
 struct kval *kval_ref(struct kval *v);
@@ -173,20 +251,49 @@ void kval_unref(struct kval *v);
  * durable. peek leaves the order of eviction and the counts alone. */
 struct key *key_find(struct kcall *c, struct bh_bytes name);
 struct key *key_peek(struct kcall *c, struct bh_bytes name);
-/* Gives the name this value (taken over), making the key when there is none;
+/* The same of one type, *ret NULL when there is no key; false: it has another
+ * type, and that is the answer. */
+MUSTCHECK bool key_find_as(struct kcall *c, struct bh_bytes name,
+    enum key_type type, struct key **ret);
+MUSTCHECK bool key_peek_as(struct kcall *c, struct bh_bytes name,
+    enum key_type type, struct key **ret);
+enum key_type key_type_of(const struct key *k);
+struct bh_bytes key_name(const struct key *k);
+
+/* Gives the name this string (taken over), making the key when there is none;
  * its expiry stays only if keep_ttl. */
 struct key *key_store(struct kcall *c, struct bh_bytes name, struct kval *v,
     bool keep_ttl);
-/* The key's own value, changeable, of len bytes (new ones are zeros). Call
+/* A string's own bytes, changeable, len of them (new ones are zeros). Call
  * key_changed() after the change. */
-char *key_edit(struct kcall *c, struct key *k, size_t len);
+char *key_edit(struct key *k, size_t len);
+/* After a change of a string. */
 void key_changed(struct kcall *c, struct key *k);
+
+/*
+ * The other types: a new key with an empty value (a key of that name goes); a
+ * part of it that is to be written down, or deleted, as the change of the
+ * object is made; and, once a command is through with a key, key_settled():
+ * accounts, those who wait for the key, its end when it is empty. No use of k
+ * after that.
+ */
+struct key *key_make(struct kcall *c, struct bh_bytes name,
+    enum key_type type);
+void key_part_set(struct kcall *c, struct key *k, struct bh_bytes part,
+    struct bh_bytes value);
+void key_part_del(struct kcall *c, struct key *k, struct bh_bytes part);
+void key_settled(struct kcall *c, struct key *k);
+/* A whole object (taken over) in place of what the name had: of SUNIONSTORE,
+ * COPY and the like. Empty: the name is free then. */
+void key_store_obj(struct kcall *c, struct bh_bytes name, enum key_type type,
+    void *obj, int64_t expires_at);
+
 /* at 0: never. */
 void key_set_expiry(struct kcall *c, struct key *k, int64_t at);
 int64_t key_expiry(const struct key *k);	/* 0 never */
 void key_delete(struct kcall *c, struct key *k);
-/* Takes all away; they are freed later. */
-void keys_flush(struct kcall *c);
+/* The key under another name, whose own key goes. */
+void key_rename(struct kcall *c, struct key *k, struct bh_bytes name);
 
 bool key_is_volatile(const struct keys *ks, struct bh_bytes name);
 /* Up to SLICE_KEYS of those that the cache has no room for; none during a
@@ -194,10 +301,70 @@ bool key_is_volatile(const struct keys *ks, struct bh_bytes name);
 void keys_evict(struct keys *ks);
 /* Up to SLICE_KEYS that have expired. */
 void keys_expire(struct keys *ks);
-void keys_write_down(struct keys *ks);
+/* For disk.c: a key as it was stored. */
+struct key *key_restore(struct keys *ks, const struct jkey_row *row);
+void key_restored(struct keys *ks, struct key *k);
+
+void key_free(struct keys *ks, struct key *k);
+
+/* --- grave.c --- */
+
+/* What does not end within a small budget goes on in later turns. */
+void value_free(struct keys *ks, enum key_type type, void *obj);
+/* Takes all keys away; they are freed later. */
+void keys_flush(struct kcall *c);
+/* Frees a slice of what is gone. */
 void keys_bury(struct keys *ks);
 void keys_free_all(struct keys *ks);
-void keys_restore(struct keys *ks, const struct jkey_row *row);
+
+/* --- disk.c --- */
+
+void disk_part(struct kcall *c, struct key *k, enum jrec_kind kind,
+    struct bh_bytes part, struct bh_bytes value);
+/* The key differs from its row. */
+void disk_dirty(struct kcall *c, struct key *k);
+/* The key goes; parts: what it has on the disk. */
+void disk_gone(struct keys *ks, struct key *k, size_t parts);
+void disk_clear(struct keys *ks);
+void disk_forget_dirty(struct keys *ks);
+/* What a walk has written goes to the journal, before anything else. */
+void disk_walk_ended(struct keys *ks);
+/* Once a turn; nothing while a walk is under way. */
+void disk_write_down(struct keys *ks);
+MUSTCHECK int disk_load(struct keys *ks, struct err *e);
+void disk_done(struct keys *ks);
+
+/* --- block.c --- */
+
+struct parking *parking_new(void);
+void parking_free(struct parking **pp);
+/*
+ * Parks a call until one of these keys may have something for it: again() is
+ * called after each change of one (true: it has put the answer), first come
+ * first served; at the deadline (mono ms, 0 never) the answer is a null array,
+ * or what late() puts. A call that must not wait is answered so at once.
+ * names are words of c->argv.
+ */
+void call_park(struct kcall *c, const struct bh_bytes *names, size_t n,
+    int64_t deadline_ms, bool (*again)(struct kcall *c),
+    void (*late)(struct kcall *c));
+/* From key_settled(): somebody may wait for this key. */
+void park_signal(struct keys *ks, const struct key *k);
+/* After each command: those whose key has changed try again. */
+void park_serve(struct keys *ks);
+void park_expire(struct keys *ks);
+/* True when the request was parked: it has been taken out. */
+bool park_cancel(struct keys *ks, struct bh_req *req);
+/* Any parked request, taken out; NULL when there is none. */
+struct bh_req *park_take(struct keys *ks);
+int64_t park_next(const struct keys *ks);
+/* Seconds, 0 for ever, to a mono deadline; false: the answer is an error. */
+MUSTCHECK bool arg_timeout(struct kcall *c, size_t i, int64_t *ret_deadline);
+
+/* --- keys.c --- */
+
+/* The answer is complete: it leaves when what it shows is durable. */
+void call_finish(struct kcall *c);
 
 /* --- number.c --- */
 
@@ -235,15 +402,8 @@ val_bytes(const struct kval *v)
 
 /* --- the commands --- */
 
-KCMD(k_append); KCMD(k_copy); KCMD(k_dbsize); KCMD(k_decr); KCMD(k_decrby);
-KCMD(k_del); KCMD(k_delex); KCMD(k_exists); KCMD(k_expire);
-KCMD(k_expireat); KCMD(k_expiretime); KCMD(k_flush); KCMD(k_get);
-KCMD(k_getdel); KCMD(k_getex); KCMD(k_getrange); KCMD(k_getset);
-KCMD(k_incr); KCMD(k_incrby); KCMD(k_incrbyfloat); KCMD(k_keys);
-KCMD(k_mget); KCMD(k_mset); KCMD(k_msetnx); KCMD(k_persist);
-KCMD(k_pexpire); KCMD(k_pexpireat); KCMD(k_pexpiretime); KCMD(k_psetex);
-KCMD(k_pttl); KCMD(k_randomkey); KCMD(k_rename); KCMD(k_renamenx);
-KCMD(k_scan); KCMD(k_set); KCMD(k_setex); KCMD(k_setnx); KCMD(k_setrange);
-KCMD(k_strlen); KCMD(k_ttl); KCMD(k_type);
+#define KEYCMD(name, arity, flags, first, last, step, fn, args, help) KCMD(fn);
+#include "base/keyspace.def"
+#undef KEYCMD
 
 #endif

@@ -75,7 +75,7 @@ static struct bh_bytes
 copy(struct kreply *re, const void *data, size_t len)
 {
 	struct chunk *c = re->chunks;
-	size_t want = re->n == 0 ? len : len > CHUNK ? len : CHUNK;
+	size_t want = re->n <= 1 ? len : len > CHUNK ? len : CHUNK;
 	char *at;
 
 	if (!c || c->size - c->used < len) {
@@ -92,38 +92,39 @@ copy(struct kreply *re, const void *data, size_t len)
 	return (struct bh_bytes){at, len};
 }
 
-static struct bh_value
-held(struct kreply *re, struct kval *v)
+/* The next value of the row. */
+static struct bh_value *
+put(struct kcall *c, enum bh_value_type type)
 {
-	if (!v)
-		return (struct bh_value){.type = BH_NULL};
-	if (re->nholds == re->holds_cap) {
-		re->holds_cap = re->holds_cap ? re->holds_cap * 2 : 4;
-		re->holds = xrealloc(re->holds,
-		    re->holds_cap * sizeof(struct kval *));
-	}
-	re->holds[re->nholds++] = kval_ref(v);
-	return (struct bh_value){.type = BH_STRING, .s = val_bytes(v)};
-}
+	struct kreply *re = c->re;
+	struct bh_value *v;
 
-static struct bh_value
-copied(struct kreply *re, enum bh_value_type type, const void *data,
-    size_t len)
-{
-	return (struct bh_value){.type = type, .s = copy(re, data, len)};
+	if (re->n == re->cap) {
+		re->cap = re->cap ? re->cap * 2 : 8;
+		re->items = xrealloc(re->items,
+		    re->cap * sizeof(struct bh_value));
+	}
+	v = &re->items[re->n++];
+	v->type = type;
+	return v;
 }
 
 void
 put_null(struct kcall *c)
 {
-	c->re->root = (struct bh_value){.type = BH_NULL};
+	put(c, BH_NULL);
+}
+
+void
+put_null_array(struct kcall *c)
+{
+	put(c, BH_NULL_ARRAY);
 }
 
 void
 put_status(struct kcall *c, const char *text)
 {
-	c->re->root = (struct bh_value){.type = BH_STATUS,
-	    .s = {text, strlen(text)}};
+	put(c, BH_STATUS)->s = (struct bh_bytes){text, strlen(text)};
 }
 
 void
@@ -135,19 +136,73 @@ put_ok(struct kcall *c)
 void
 put_int(struct kcall *c, int64_t v)
 {
-	c->re->root = (struct bh_value){.type = BH_INTEGER, .i = v};
+	put(c, BH_INTEGER)->i = v;
 }
 
 void
 put_bytes(struct kcall *c, const void *data, size_t len)
 {
-	c->re->root = copied(c->re, BH_STRING, data, len);
+	put(c, BH_STRING)->s = copy(c->re, data, len);
+}
+
+void
+put_text(struct kcall *c, const char *fmt, ...)
+{
+	char text[256];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	put_bytes(c, text, strlen(text));
 }
 
 void
 put_val(struct kcall *c, struct kval *v)
 {
-	c->re->root = held(c->re, v);
+	struct kreply *re = c->re;
+
+	if (!v) {
+		put_null(c);
+		return;
+	}
+	if (re->nholds == re->holds_cap) {
+		re->holds_cap = re->holds_cap ? re->holds_cap * 2 : 4;
+		re->holds = xrealloc(re->holds,
+		    re->holds_cap * sizeof(struct kval *));
+	}
+	re->holds[re->nholds++] = kval_ref(v);
+	put(c, BH_STRING)->s = val_bytes(v);
+}
+
+void
+put_array(struct kcall *c, size_t n)
+{
+	put(c, BH_ARRAY)->n = n;
+}
+
+size_t
+put_array_open(struct kcall *c)
+{
+	put_array(c, 0);
+	return c->re->n - 1;
+}
+
+void
+put_array_close(struct kcall *c, size_t open, size_t n)
+{
+	c->re->items[open].n = n;
+}
+
+void
+put_cursor(struct kcall *c, size_t at, uint64_t cursor)
+{
+	char text[24];
+	int n = snprintf(text, sizeof(text), "%llu",
+	    (unsigned long long)cursor);
+
+	c->re->items[at].type = BH_STRING;
+	c->re->items[at].s = copy(c->re, text, (size_t)n);
 }
 
 void
@@ -159,7 +214,15 @@ put_error(struct kcall *c, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	c->re->root = copied(c->re, BH_ERROR, text, strlen(text));
+	c->re->n = c->begin;
+	put(c, BH_ERROR)->s = copy(c->re, text, strlen(text));
+}
+
+bool
+put_failed(const struct kcall *c)
+{
+	return c->re->n > c->begin &&
+	    c->re->items[c->begin].type == BH_ERROR;
 }
 
 void
@@ -175,6 +238,13 @@ put_not_integer(struct kcall *c)
 }
 
 void
+put_wrong_type(struct kcall *c)
+{
+	put_error(c, "WRONGTYPE Operation against a key holding the wrong kind"
+	    " of value");
+}
+
+void
 put_bad_expire(struct kcall *c)
 {
 	char name[24];
@@ -184,58 +254,4 @@ put_bad_expire(struct kcall *c)
 		name[n] = (char)(c->cmd->name[n] | 0x20);
 	name[n] = '\0';
 	put_error(c, "ERR invalid expire time in '%s' command", name);
-}
-
-static struct bh_value *
-item(struct kreply *re)
-{
-	if (re->n == re->cap) {
-		re->cap = re->cap ? re->cap * 2 : 8;
-		re->items = xrealloc(re->items,
-		    re->cap * sizeof(struct bh_value));
-	}
-	return &re->items[re->n++];
-}
-
-void
-item_bytes(struct kcall *c, const void *data, size_t len)
-{
-	struct bh_value *v = item(c->re);
-
-	*v = copied(c->re, BH_STRING, data, len);
-}
-
-void
-item_val(struct kcall *c, struct kval *val)
-{
-	struct bh_value *v = item(c->re);
-
-	*v = held(c->re, val);
-}
-
-static struct bh_value
-array(const struct kreply *re)
-{
-	return (struct bh_value){.type = BH_ARRAY, .items = re->items,
-	    .n = re->n};
-}
-
-void
-put_array(struct kcall *c)
-{
-	c->re->root = array(c->re);
-}
-
-void
-put_scan(struct kcall *c, uint64_t cursor)
-{
-	struct kreply *re = c->re;
-	char text[24];
-	int n = snprintf(text, sizeof(text), "%llu",
-	    (unsigned long long)cursor);
-
-	re->pair[0] = copied(re, BH_STRING, text, (size_t)n);
-	re->pair[1] = array(re);
-	re->root = (struct bh_value){.type = BH_ARRAY, .items = re->pair,
-	    .n = 2};
 }

@@ -47,18 +47,28 @@ expire_at(struct kcall *c, struct key *k, int64_t at)
 		key_set_expiry(c, k, at);
 }
 
+static bool
+find(struct kcall *c, struct key **ret)
+{
+	return key_find_as(c, c->argv[1], KEY_STRING, ret);
+}
+
 void
 k_get(struct kcall *c)
 {
-	put_key(c, key_find(c, c->argv[1]));
+	struct key *k;
+
+	if (find(c, &k))
+		put_key(c, k);
 }
 
 void
 k_strlen(struct kcall *c)
 {
-	struct key *k = key_find(c, c->argv[1]);
+	struct key *k;
 
-	put_int(c, k ? k->str->len : 0);
+	if (find(c, &k))
+		put_int(c, k ? k->str->len : 0);
 }
 
 /* --- SET and its like --- */
@@ -127,20 +137,23 @@ k_set(struct kcall *c)
 	    (o.expiry.given && !arg_expiry(c, &o.expiry, &at)) ||
 	    !size_fits(c, c->argv[2].len, c->argv[1].len))
 		return;
-	put_ok(c);
-	if (o.nx || o.xx || o.get) {
-		k = o.get ? key_find(c, c->argv[1]) : key_peek(c, c->argv[1]);
-		if (o.get)
-			put_key(c, k);
-		if ((o.nx && k) || (o.xx && !k)) {
-			if (!o.get)
-				put_null(c);
+	if (o.get) {
+		if (!find(c, &k))
 			return;
-		}
+		put_key(c, k);
+	} else {
+		k = o.nx || o.xx ? key_peek(c, c->argv[1]) : NULL;
+	}
+	if ((o.nx && k) || (o.xx && !k)) {
+		if (!o.get)
+			put_null(c);
+		return;
 	}
 	k = store(c, c->argv[1], c->argv[2], o.keep_ttl);
 	if (at)
 		expire_at(c, k, at);
+	if (!o.get)
+		put_ok(c);
 }
 
 void
@@ -184,17 +197,23 @@ k_psetex(struct kcall *c)
 void
 k_getset(struct kcall *c)
 {
+	struct key *k;
+
 	if (!size_fits(c, c->argv[2].len, c->argv[1].len))
 		return;
-	put_key(c, key_find(c, c->argv[1]));
+	if (!find(c, &k))
+		return;
+	put_key(c, k);
 	store(c, c->argv[1], c->argv[2], false);
 }
 
 void
 k_getdel(struct kcall *c)
 {
-	struct key *k = key_find(c, c->argv[1]);
+	struct key *k;
 
+	if (!find(c, &k))
+		return;
 	put_key(c, k);
 	if (k)
 		key_delete(c, k);
@@ -209,7 +228,8 @@ k_getex(struct kcall *c)
 
 	if (!parse_opts(c, 2, false, &o))
 		return;
-	k = key_find(c, c->argv[1]);
+	if (!find(c, &k))
+		return;
 	if (!k) {
 		put_null(c);
 		return;
@@ -228,12 +248,12 @@ k_getex(struct kcall *c)
 void
 k_mget(struct kcall *c)
 {
+	put_array(c, c->argc - 1);
 	for (size_t i = 1; i < c->argc; i++) {
 		struct key *k = key_find(c, c->argv[i]);
 
-		item_val(c, k ? k->str : NULL);
+		put_key(c, k && key_type_of(k) == KEY_STRING ? k : NULL);
 	}
-	put_array(c);
 }
 
 static bool
@@ -290,18 +310,20 @@ write_text(struct kcall *c, struct key *k, const char *text, size_t len)
 		store(c, c->argv[1], (struct bh_bytes){text, len}, false);
 		return;
 	}
-	memcpy(key_edit(c, k, len), text, len);
+	memcpy(key_edit(k, len), text, len);
 	key_changed(c, k);
 }
 
 static void
 count(struct kcall *c, int64_t by)
 {
-	struct key *k = key_find(c, c->argv[1]);
+	struct key *k;
 	int64_t v = 0;
 	char text[24];
 	int len;
 
+	if (!find(c, &k))
+		return;
 	if (k && !num_int(val_bytes(k->str), &v)) {
 		put_not_integer(c);
 		return;
@@ -352,11 +374,13 @@ k_decrby(struct kcall *c)
 void
 k_incrbyfloat(struct kcall *c)
 {
-	struct key *k = key_find(c, c->argv[1]);
 	long double v = 0, by;
 	char text[NUM_REAL_MAX];
+	struct key *k;
 	size_t len;
 
+	if (!find(c, &k))
+		return;
 	if ((k && !num_real(val_bytes(k->str), &v)) ||
 	    !num_real(c->argv[2], &by)) {
 		put_error(c, "ERR value is not a valid float");
@@ -378,15 +402,18 @@ void
 k_append(struct kcall *c)
 {
 	struct bh_bytes v = c->argv[2];
-	struct key *k = key_find(c, c->argv[1]);
-	size_t had = k ? k->str->len : 0;
+	struct key *k;
+	size_t had;
 
+	if (!find(c, &k))
+		return;
+	had = k ? k->str->len : 0;
 	if (!size_fits(c, had, v.len))
 		return;
 	if (!k) {
 		k = store(c, c->argv[1], v, false);
 	} else if (v.len) {
-		memcpy(key_edit(c, k, had + v.len) + had, v.data, v.len);
+		memcpy(key_edit(k, had + v.len) + had, v.data, v.len);
 		key_changed(c, k);
 	}
 	put_int(c, (int64_t)(had + v.len));
@@ -406,7 +433,8 @@ k_setrange(struct kcall *c)
 		put_error(c, "ERR offset is out of range");
 		return;
 	}
-	k = key_find(c, c->argv[1]);
+	if (!find(c, &k))
+		return;
 	had = k ? k->str->len : 0;
 	if (v.len == 0) {
 		put_int(c, (int64_t)had);
@@ -417,7 +445,7 @@ k_setrange(struct kcall *c)
 	if (!k)
 		k = store(c, c->argv[1], (struct bh_bytes){"", 0}, false);
 	len = (size_t)at + v.len > had ? (size_t)at + v.len : had;
-	memcpy(key_edit(c, k, len) + at, v.data, v.len);
+	memcpy(key_edit(k, len) + at, v.data, v.len);
 	key_changed(c, k);
 	put_int(c, (int64_t)len);
 }
@@ -430,7 +458,8 @@ k_getrange(struct kcall *c)
 
 	if (!arg_number(c, 2, &start) || !arg_number(c, 3, &end))
 		return;
-	k = key_find(c, c->argv[1]);
+	if (!find(c, &k))
+		return;
 	len = k ? k->str->len : 0;
 	if (len == 0 || (start < 0 && end < 0 && start > end)) {
 		put_bytes(c, "", 0);

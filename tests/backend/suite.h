@@ -109,7 +109,7 @@ struct call {
 	int64_t next_at;
 	struct bh_schedule *schedules;
 	size_t nschedules;
-	struct bh_value value;		/* key */
+	const struct bh_value *value;	/* key */
 	bool allowed;
 	struct bh_window windows[SUITE_WINDOWS];
 };

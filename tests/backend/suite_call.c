@@ -154,27 +154,33 @@ copy_schedules(struct call *c)
 	}
 }
 
-static struct bh_value
-copy_value(struct arena *a, const struct bh_value *v)
+/* How many values the first one of a row is, with its items. */
+static size_t
+row_length(const struct bh_value *v)
 {
-	size_t n = v->type == BH_ARRAY ? v->n : v->type == BH_MAP ?
+	size_t items = v->type == BH_ARRAY ? v->n : v->type == BH_MAP ?
 	    2 * v->n : 0;
-	struct bh_value *items = arena_alloc(a, n * sizeof(*items) + 1);
-	struct bh_value copy = *v;
+	size_t n = 1;
 
-	for (size_t i = 0; i < n; i++)
-		items[i] = copy_value(a, &v->items[i]);
-	copy.items = items;
-	if (v->type == BH_STATUS || v->type == BH_ERROR ||
-	    v->type == BH_STRING)
-		copy.s = arena_bytes(a, v->s);
-	return copy;
+	for (; items > 0; items--)
+		n += row_length(v + n);
+	return n;
 }
 
 static void
 copy_key(struct call *c)
 {
-	c->value = copy_value(&c->t->arena, c->u->key.value);
+	const struct bh_value *v = c->u->key.value;
+	size_t n = row_length(v);
+	struct bh_value *row = arena_alloc(&c->t->arena, n * sizeof(*row));
+
+	for (size_t i = 0; i < n; i++) {
+		row[i] = v[i];
+		if (v[i].type == BH_STATUS || v[i].type == BH_ERROR ||
+		    v[i].type == BH_STRING)
+			row[i].s = arena_bytes(&c->t->arena, v[i].s);
+	}
+	c->value = row;
 }
 
 static void

@@ -11,7 +11,7 @@ run(struct suite_env *t, const char *words)
 	struct call *c = ask_command(t, words);
 
 	call_ok(c);
-	return &c->value;
+	return c->value;
 }
 
 static void
@@ -156,7 +156,7 @@ what_a_read_shows_is_committed(void **state)
 	c = ask_command(t, "GET a");
 	while (!c->answers)
 		suite_turn(t);
-	expect_bytes(c->value.s, "new");
+	expect_bytes(c->value->s, "new");
 	suite_crash_now(t);
 	expect_key(t, "a", "new");
 }
@@ -172,7 +172,7 @@ what_a_read_misses_stays_gone(void **state)
 	c = ask_command(t, "GET a");
 	while (!c->answers)
 		suite_turn(t);
-	assert_int_equal(c->value.type, BH_NULL);
+	assert_int_equal(c->value->type, BH_NULL);
 	suite_crash_now(t);
 	expect_key(t, "a", NULL);
 }
@@ -329,8 +329,8 @@ a_long_walk_holds_up_others_but_loses_none(void **state)
 	call_ok(set);
 	call_ok(size);
 	assert_true(walk->order < set->order);
-	assert_int_equal(walk->value.n, 10000);
-	assert_int_equal(size->value.i, 10001);
+	assert_int_equal(walk->value->n, 10000);
+	assert_int_equal(size->value->i, 10001);
 	expect_state(t, id, BH_WAITING);
 }
 

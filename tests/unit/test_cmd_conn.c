@@ -149,7 +149,7 @@ the_table_is_shown(void **state)
 	(void)cmd_table(&n);
 	snprintf(want, sizeof(want), ":%zu\r\n", n);
 	ASK("COMMAND COUNT", want);
-	snprintf(want, sizeof(want), "*%zu\r\n*10\r\n$6\r\nappend\r\n:3\r\n", n);
+	snprintf(want, sizeof(want), "*%zu\r\n*10\r\n$4\r\nauth\r\n:-2\r\n", n);
 	assert_memory_equal(desk_ask(d, "COMMAND"), want, strlen(want));
 	desk_has(desk_ask(d, "COMMAND INFO job.add nosuch"),
 	    "*2\r\n*10\r\n$7\r\njob.add\r\n:-3\r\n");

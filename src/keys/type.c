@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: MIT */
+/* The types of values: each one's operations are in a file of its own. */
+#include "keys/part.h"
+
+static const struct ktype string_type = {.name = "string"};
+
+const struct ktype *const key_types[KEY_TYPES] = {
+	[KEY_STRING] = &string_type,
+};
