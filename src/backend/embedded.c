@@ -39,10 +39,16 @@ struct embedded {
 	struct err refuse;		/* what engine_refuse() was told */
 	bool shedding;
 	bool failing;			/* the disk's failure has been told */
-	int64_t mono_ms;
+	int64_t wall_ms, mono_ms;
 	uint64_t watched;		/* durable when space was looked at */
 	int64_t watched_ms;
 };
+
+static int64_t
+now_us(const struct embedded *b)
+{
+	return b->mono_us ? b->mono_us() : b->mono_ms * 1000;
+}
 
 int
 embedded_open(void **ret, const struct embedded_config *c, struct err *e)
@@ -65,14 +71,17 @@ embedded_open(void **ret, const struct embedded_config *c, struct err *e)
 	ec.journal = b->journal;
 	b->engine = engine_new(&ec);
 	engine_time(b->engine, now.wall_ms, now.mono_ms);
+	b->wall_ms = now.wall_ms;
+	b->mono_ms = now.mono_ms;
 	b->mono_us = c->mono_us;
 	b->limited_tail = &b->limited;
 	b->sent_tail = &b->sent;
 	b->keys = keys_new(b->journal);
-	b->throttle = throttle_new();
-	embedded_set_keys(b, &c->keys, c->limiter_bytes);
+	b->throttle = throttle_new(b->journal);
+	embedded_set_keys(b, &c->keys, c->limiter_bytes, c->limiters_durable);
 	keys_time(b->keys, now.wall_ms, now.mono_ms);
-	if (engine_load(b->engine, e) < 0 || keys_load(b->keys, e) < 0) {
+	if (engine_load(b->engine, e) < 0 || keys_load(b->keys, e) < 0 ||
+	    throttle_load(b->throttle, e) < 0) {
 		journal_close(&b->journal);
 		engine_free(&b->engine);
 		keys_free(&b->keys);
@@ -99,7 +108,7 @@ embedded_set_limits(void *be, int64_t payload_cache, int64_t max_disk,
 /* No limit said: none that a small test would meet. */
 void
 embedded_set_keys(void *be, const struct keys_limits *limits,
-    int64_t limiter_bytes)
+    int64_t limiter_bytes, bool limiters_durable)
 {
 	struct embedded *b = be;
 	struct keys_limits l = *limits;
@@ -108,7 +117,7 @@ embedded_set_keys(void *be, const struct keys_limits *limits,
 		l.cache_bytes = INT64_MAX;
 	keys_set_limits(b->keys, &l);
 	throttle_set_limit(b->throttle, limiter_bytes ? limiter_bytes :
-	    INT64_MAX);
+	    INT64_MAX, limiters_durable);
 }
 
 static void
@@ -250,8 +259,7 @@ verb_throttle(void *be, struct bh_throttle *r)
 	struct embedded *b = be;
 
 	memset(&r->req.priv, 0, sizeof(r->req.priv));
-	(void)throttle_take(b->throttle, r, b->mono_us ? b->mono_us() :
-	    b->mono_ms * 1000);
+	(void)throttle_take(b->throttle, r, now_us(b));
 	*b->limited_tail = &r->req;
 	b->limited_tail = &r->req.priv.next;
 }
@@ -332,9 +340,11 @@ turn_begin(void *be, int64_t wall_ms, int64_t mono_ms)
 {
 	struct embedded *b = be;
 
+	b->wall_ms = wall_ms;
 	b->mono_ms = mono_ms;
 	engine_time(b->engine, wall_ms, mono_ms);
 	keys_time(b->keys, wall_ms, mono_ms);
+	throttle_begin(b->throttle, wall_ms, now_us(b));
 	journal_take(b->journal, mono_ms);
 	watch_disk(b);
 	deliver(b);
@@ -352,6 +362,7 @@ turn_end(void *be)
 	engine_serve(b->engine);
 	engine_settle(b->engine);
 	keys_settle(b->keys);
+	throttle_settle(b->throttle, b->wall_ms, now_us(b));
 	settle_messages(b);
 	journal_kick(b->journal);
 	delivered = deliver(b);

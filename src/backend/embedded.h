@@ -17,6 +17,7 @@ struct embedded_config {
 	int64_t max_queues;
 	struct keys_limits keys;
 	int64_t limiter_bytes;		/* of all rate limiters */
+	bool limiters_durable;
 	/* A clock for rate limiters; NULL: the turn's time, for tests. */
 	int64_t (*mono_us)(void);
 	int64_t max_schedules;
@@ -35,7 +36,7 @@ MUSTCHECK int embedded_open(void **ret, const struct embedded_config *c,
 void embedded_set_limits(void *be, int64_t payload_cache, int64_t max_disk,
     int64_t max_queues, int64_t max_schedules);
 void embedded_set_keys(void *be, const struct keys_limits *limits,
-    int64_t limiter_bytes);
+    int64_t limiter_bytes, bool limiters_durable);
 
 extern const struct bh_backend_ops embedded_ops;
 

@@ -84,7 +84,8 @@ daemon_apply(struct daemon *d)
 		embedded_set_limits(d->env.be, d->conf->payload_cache,
 		    d->conf->max_disk, d->conf->max_queues,
 		    d->conf->max_schedules);
-		embedded_set_keys(d->env.be, &keys, d->conf->limits_memory);
+		embedded_set_keys(d->env.be, &keys, d->conf->limits_memory,
+		    d->conf->limits_durable);
 	}
 	d->env.ops->options_changed(d->env.be);
 }
@@ -182,6 +183,7 @@ open_store(struct daemon *d, struct err *e)
 	    .max_queues = d->conf->max_queues,
 	    .keys = keys_limits_of(d->conf),
 	    .limiter_bytes = d->conf->limits_memory,
+	    .limiters_durable = d->conf->limits_durable,
 	    .mono_us = clock_mono_us,
 	    .max_schedules = d->conf->max_schedules,
 	    .wake = wake,

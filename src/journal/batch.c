@@ -184,6 +184,11 @@ copy_strings(struct batch *b, struct jrec *r)
 		copy_bytes(b, &r->u.part.part);
 		copy_bytes(b, &r->u.part.value);
 		break;
+	case JR_LIMITER:
+	case JR_LIMITER_DEL:
+		copy_bytes(b, &r->u.limiter.name);
+		copy_bytes(b, &r->u.limiter.windows);
+		break;
 	case JR_CALLBACK:
 		copy_bytes(b, &r->u.callback.payload);
 		copy_bytes(b, &r->u.callback.result);

@@ -43,6 +43,9 @@ enum jrec_kind {
 	JR_KEY_CLEAR,		/* all keys */
 	JR_KEY_PART_SET,	/* a field, a member, an element of a key */
 	JR_KEY_PART_DEL,
+	JR_LIMITER,		/* where a rate limiter stands */
+	JR_LIMITER_DEL,
+	JR_LIMITERS_OLD,	/* those that are full again by now go */
 	JR_SCHEDULE,		/* new or replaced, with where it stands */
 	JR_SCHEDULE_TICK,	/* where it stands, and what has happened */
 	JR_SCHEDULE_DELETE,
@@ -155,6 +158,11 @@ struct jrec {
 			struct bh_bytes value;	/* data NULL: none */
 		} part;
 		struct {
+			struct bh_bytes name;	/* LIMITER, LIMITER_DEL */
+			struct bh_bytes windows;	/* the limiter's own */
+			int64_t until;	/* LIMITER; LIMITERS_OLD: now */
+		} limiter;
+		struct {
 			int64_t queue;		/* queue id */
 			uint8_t kind;		/* enum bh_callback_kind */
 			int64_t job;
@@ -175,7 +183,8 @@ struct jrec {
 };
 
 /* What recovery tells, in this order: next id, queues, jobs by id, leases,
- * their bodies, callbacks, histories, steps, keys, their parts, schedules, their ticks.
+ * their bodies, callbacks, histories, steps, keys, their parts, limiters, schedules,
+ * their ticks.
  * Strings last until the call returns. */
 struct jqueue_row {
 	int64_t id;
@@ -225,6 +234,10 @@ struct jkey_part_row {
 	struct bh_bytes part, value;
 };
 
+struct jlimiter_row {
+	struct bh_bytes name, windows;
+};
+
 struct jbody;
 
 /* What is NULL here is not read at all. A callback row is a bh_callback whose queue string is empty. */
@@ -244,6 +257,7 @@ struct jvisitor {
 	void (*key)(void *arg, const struct jkey_row *row);
 	/* By key, then by the bytes of the part. */
 	void (*key_part)(void *arg, const struct jkey_part_row *row);
+	void (*limiter)(void *arg, const struct jlimiter_row *row);
 	/* Both may be NULL. Ticks come oldest first. */
 	void (*schedule)(void *arg, int64_t id, const struct bh_schedule *row,
 	    const struct jschedule_state *state);

@@ -241,6 +241,15 @@ on_key_part(struct pass *p, sqlite3_stmt *s)
 	return 0;
 }
 
+static int
+on_limiter(struct pass *p, sqlite3_stmt *s)
+{
+	struct jlimiter_row l = {.name = text(s, 0), .windows = text(s, 1)};
+
+	p->v->limiter(p->arg, &l);
+	return 0;
+}
+
 static double
 real(sqlite3_stmt *s, int at)
 {
@@ -354,6 +363,7 @@ static const struct {
 	    on_key, FOR(key)},
 	{"SELECT key, part, value FROM key_part ORDER BY key, part",
 	    on_key_part, FOR(key_part)},
+	{"SELECT name, windows FROM limiter", on_limiter, FOR(limiter)},
 	{"SELECT s.id, name, owner, queue, cron, zone, every_ms, misfire,"
 	    " overlap, created_at, next_at, after_at, seen_at, job, payload, "
 	    OPTS " FROM schedule AS s JOIN schedule_state AS t"

@@ -23,6 +23,8 @@
 	" expires_at INTEGER, value BLOB NOT NULL) STRICT;"                  \
 	"CREATE TABLE key_part (key INTEGER NOT NULL, part BLOB NOT NULL,"   \
 	" value BLOB, PRIMARY KEY (key, part)) STRICT, WITHOUT ROWID;"       \
+	"CREATE TABLE limiter (name BLOB PRIMARY KEY, until INTEGER NOT NULL," \
+	" windows BLOB NOT NULL) STRICT, WITHOUT ROWID;"                     \
 	"CREATE VIEW keys_view AS SELECT CAST(name AS TEXT) AS name,"        \
 	" CASE type WHEN 0 THEN 'string' WHEN 1 THEN 'list' WHEN 2 THEN"     \
 	" 'set' WHEN 3 THEN 'zset' WHEN 4 THEN 'hash' ELSE 'stream' END"     \

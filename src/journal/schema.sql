@@ -167,6 +167,15 @@ CREATE TABLE key_part (
 	PRIMARY KEY (key, part)
 ) STRICT, WITHOUT ROWID;
 
+-- Rate limiters that are to outlive a restart (limits_durable). windows: for
+-- each one its length and when it is full again, both 8 bytes, big-endian;
+-- until is the last of these times.
+CREATE TABLE limiter (
+	name BLOB PRIMARY KEY,
+	until INTEGER NOT NULL,
+	windows BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- What adds jobs by the clock. owner: the file of the script that declares it,
 -- NULL when a client has set it. zone NULL: UTC.
 CREATE TABLE schedule (

@@ -44,6 +44,9 @@ enum stmt {
 	ST_KEY_PARTS_CLEAR,
 	ST_KEY_PART_SET,
 	ST_KEY_PART_DEL,
+	ST_LIMITER,
+	ST_LIMITER_DEL,
+	ST_LIMITERS_OLD,
 	ST_COUNT
 };
 
@@ -134,6 +137,11 @@ static const char *const texts[ST_COUNT] = {
 	    " VALUES (?1, ?2, ?3)",
 	[ST_KEY_PART_DEL] =
 	    "DELETE FROM key_part WHERE key = ?1 AND part = ?2",
+	[ST_LIMITER] =
+	    "INSERT OR REPLACE INTO limiter (name, until, windows)"
+	    " VALUES (?1, ?2, ?3)",
+	[ST_LIMITER_DEL] = "DELETE FROM limiter WHERE name = ?1",
+	[ST_LIMITERS_OLD] = "DELETE FROM limiter WHERE until <= ?1",
 };
 
 struct sql {
@@ -506,6 +514,30 @@ key_part_del(struct sql *q, const struct jrec *r)
 }
 
 static int
+limiter(struct sql *q, const struct jrec *r)
+{
+	sqlite3_stmt *s = q->st[ST_LIMITER];
+
+	put_payload(s, 1, r->u.limiter.name);
+	put_int(s, 2, r->u.limiter.until);
+	put_payload(s, 3, r->u.limiter.windows);
+	return run(q, ST_LIMITER);
+}
+
+static int
+limiter_del(struct sql *q, const struct jrec *r)
+{
+	put_payload(q->st[ST_LIMITER_DEL], 1, r->u.limiter.name);
+	return run(q, ST_LIMITER_DEL);
+}
+
+static int
+limiters_old(struct sql *q, const struct jrec *r)
+{
+	return run_id(q, ST_LIMITERS_OLD, r->u.limiter.until);
+}
+
+static int
 schedule(struct sql *q, const struct jrec *r)
 {
 	return sql_schedule_apply(q->schedules, r);
@@ -542,6 +574,9 @@ static int (*const apply[JR_KINDS])(struct sql *, const struct jrec *) = {
 	[JR_KEY_CLEAR] = key_clear,
 	[JR_KEY_PART_SET] = key_part_set,
 	[JR_KEY_PART_DEL] = key_part_del,
+	[JR_LIMITER] = limiter,
+	[JR_LIMITER_DEL] = limiter_del,
+	[JR_LIMITERS_OLD] = limiters_old,
 	[JR_SCHEDULE] = schedule,
 	[JR_SCHEDULE_TICK] = schedule,
 	[JR_SCHEDULE_DELETE] = schedule,

@@ -2,6 +2,7 @@
 #include "keys/throttle.h"
 
 #include <bsd/sys/queue.h>
+#include <endian.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +26,9 @@ struct window {
 
 struct limiter {
 	TAILQ_ENTRY(limiter) lru;	/* most recent first */
+	TAILQ_ENTRY(limiter) change;	/* while it is dirty */
+	bool dirty;			/* it differs from its row */
+	bool stored;			/* it has a row, or a record of one */
 	uint64_t hash;
 	uint32_t len;
 	uint32_t nwindows;
@@ -35,6 +39,10 @@ struct limiter {
 struct throttle {
 	struct map by_name;
 	TAILQ_HEAD(limiter_list, limiter) lru;
+	struct limiter_list changes;
+	struct journal *journal;
+	bool durable;
+	bool loaded;			/* times are as they were read */
 	int64_t bytes, limit;
 	unsigned char hash_key[16];
 };
@@ -57,12 +65,14 @@ limiter_equal(const void *item, const void *key)
 static const struct map_ops limiter_ops = {limiter_hash, limiter_equal};
 
 struct throttle *
-throttle_new(void)
+throttle_new(struct journal *j)
 {
 	struct throttle *t = xcalloc(1, sizeof(*t));
 
 	map_init(&t->by_name, &limiter_ops);
 	TAILQ_INIT(&t->lru);
+	TAILQ_INIT(&t->changes);
+	t->journal = j;
 	rng_bytes(t->hash_key, sizeof(t->hash_key));
 	t->limit = INT64_MAX;
 	return t;
@@ -82,8 +92,21 @@ limiter_free(struct throttle *t, struct limiter *l)
 	t->bytes -= limiter_bytes(l);
 	map_remove(&t->by_name, l);
 	TAILQ_REMOVE(&t->lru, l, lru);
+	if (l->dirty)
+		TAILQ_REMOVE(&t->changes, l, change);
 	free(l->windows);
 	free(l);
+}
+
+static void
+limiter_evict(struct throttle *t, struct limiter *l)
+{
+	struct jrec r = {.kind = JR_LIMITER_DEL};
+
+	r.u.limiter.name = (struct bh_bytes){l->name, l->len};
+	if (l->stored)
+		journal_append(t->journal, &r);
+	limiter_free(t, l);
 }
 
 void
@@ -105,13 +128,14 @@ static void
 evict(struct throttle *t)
 {
 	while (t->bytes > t->limit && !TAILQ_EMPTY(&t->lru))
-		limiter_free(t, TAILQ_LAST(&t->lru, limiter_list));
+		limiter_evict(t, TAILQ_LAST(&t->lru, limiter_list));
 }
 
 void
-throttle_set_limit(struct throttle *t, int64_t bytes)
+throttle_set_limit(struct throttle *t, int64_t bytes, bool durable)
 {
 	t->limit = bytes;
+	t->durable = durable && t->journal;
 	evict(t);
 }
 
@@ -169,8 +193,13 @@ static bool
 window_ask(const struct bh_window *w, tick tat, tick now, int64_t quantity,
     tick *ret)
 {
+	tick size = interval(w) * w->burst;
+
+	/* It may have been larger once, or the wall clock has jumped. */
+	if (tat > now + size)
+		tat = now + size;
 	*ret = (tat > now ? tat : now) + interval(w) * quantity;
-	return *ret - now <= interval(w) * w->burst;
+	return *ret - now <= size;
 }
 
 static void
@@ -239,6 +268,10 @@ keep(struct throttle *t, struct limiter *l, const struct bh_throttle *r,
 	}
 	for (size_t i = 0; i < r->nwindows; i++)
 		l->windows[i] = (struct window){r->windows[i].per_ms, tats[i]};
+	if (!t->durable || !r->allowed || l->dirty)
+		return;
+	l->dirty = true;
+	TAILQ_INSERT_TAIL(&t->changes, l, change);
 }
 
 int
@@ -268,6 +301,103 @@ throttle_take(struct throttle *t, struct bh_throttle *r, int64_t now_us)
 	r->req.status = BH_OK;
 	r->req.text[0] = '\0';
 	return 0;
+}
+
+/* --- over a restart --- */
+
+/* The wall time when a bucket is full again, in ms. */
+static int64_t
+wall_of(tick tat, tick now, int64_t wall_ms)
+{
+	return tat > now ? wall_ms + ms_up(tat - now) : 0;
+}
+
+static void
+write_down(struct throttle *t, const struct limiter *l, int64_t wall_ms,
+    tick now)
+{
+	uint64_t windows[2 * THROTTLE_WINDOWS];
+	struct jrec r = {.kind = JR_LIMITER};
+
+	for (uint32_t i = 0; i < l->nwindows; i++) {
+		int64_t until = wall_of(l->windows[i].tat, now, wall_ms);
+
+		windows[2 * i] = htobe64((uint64_t)l->windows[i].per_ms);
+		windows[2 * i + 1] = htobe64((uint64_t)until);
+		if (until > r.u.limiter.until)
+			r.u.limiter.until = until;
+	}
+	r.u.limiter.name = (struct bh_bytes){l->name, l->len};
+	r.u.limiter.windows = (struct bh_bytes){(const char *)windows,
+	    2 * l->nwindows * sizeof(*windows)};
+	journal_append(t->journal, &r);
+}
+
+void
+throttle_settle(struct throttle *t, int64_t wall_ms, int64_t now_us)
+{
+	struct limiter *l;
+
+	while ((l = TAILQ_FIRST(&t->changes))) {
+		write_down(t, l, wall_ms, now_us * 1000 * NS_TICKS);
+		TAILQ_REMOVE(&t->changes, l, change);
+		l->dirty = false;
+		l->stored = true;
+	}
+}
+
+static void
+on_row(void *arg, const struct jlimiter_row *row)
+{
+	struct throttle *t = arg;
+	size_t n = row->windows.len / (2 * sizeof(uint64_t));
+	uint64_t v[2 * THROTTLE_WINDOWS];
+	struct limiter *l;
+
+	if (n < 1 || n > THROTTLE_WINDOWS || row->name.len < 1)
+		return;
+	memcpy(v, row->windows.data, n * 2 * sizeof(*v));
+	l = limiter_get(t, row->name, true);
+	t->bytes -= limiter_bytes(l);
+	l->windows = xmalloc(n * sizeof(*l->windows));
+	l->nwindows = (uint32_t)n;
+	l->stored = true;
+	t->bytes += limiter_bytes(l);
+	for (size_t i = 0; i < n; i++)
+		l->windows[i] = (struct window){(int64_t)be64toh(v[2 * i]),
+		    (int64_t)be64toh(v[2 * i + 1])};
+	t->loaded = true;
+}
+
+int
+throttle_load(struct throttle *t, struct err *e)
+{
+	static const struct jvisitor visitor = {.limiter = on_row};
+
+	return journal_recover(t->journal, &visitor, t, e);
+}
+
+/* What has been read is in wall ms; from now on it is in ticks. */
+void
+throttle_begin(struct throttle *t, int64_t wall_ms, int64_t now_us)
+{
+	struct jrec r = {.kind = JR_LIMITERS_OLD};
+	struct limiter *l;
+
+	if (!t->loaded)
+		return;
+	t->loaded = false;
+	TAILQ_FOREACH(l, &t->lru, lru) {
+		for (uint32_t i = 0; i < l->nwindows; i++) {
+			tick left = l->windows[i].tat - wall_ms;
+
+			l->windows[i].tat = left > 0 ? now_us * 1000 *
+			    NS_TICKS + left * MS_TICKS : 0;
+		}
+	}
+	r.u.limiter.until = wall_ms;
+	journal_append(t->journal, &r);
+	evict(t);
 }
 
 int64_t

@@ -25,6 +25,7 @@ store_open(struct suite_env *t)
 	static char *const prefixes[] = {cache, NULL};
 	struct embedded_config c = {
 		.keys.volatile_prefixes = prefixes,
+		.limiters_durable = true,
 		.qopts = t->qopts,
 		.payload_cache = PAYLOAD_CACHE,
 		.max_disk = INT64_C(1) << 30,

@@ -405,6 +405,32 @@ a_window_fills_again_with_time(void **state)
 }
 
 static void
+a_restart_does_not_fill_a_window(void **state)
+{
+	struct suite_env *t = *state;
+	const struct bh_window w[] = {
+	    {.limit = 1, .per_ms = 1000, .burst = 1},
+	    {.limit = 3, .per_ms = 60000, .burst = 3}};
+	struct call *c;
+
+	throttle(t, "k", 1, w, 2);
+	suite_settle(t);
+	suite_reopen(t, 1000);
+	c = throttle(t, "k", 0, w, 2);
+	assert_int_equal(c->windows[0].remaining, 1);
+	assert_int_equal(c->windows[1].remaining, 2);
+	assert_in_range(c->windows[1].reset_ms, 18000, 19001);
+	throttle(t, "k", 1, w, 2);
+	suite_settle(t);
+	suite_crash(t, 0);
+	c = throttle(t, "k", 1, w, 2);
+	assert_false(c->allowed);
+	assert_int_equal(c->windows[1].remaining, 1);
+	suite_reopen(t, 60000);
+	assert_int_equal(throttle(t, "k", 0, w, 2)->windows[1].remaining, 3);
+}
+
+static void
 several_windows_are_taken_from_together(void **state)
 {
 	struct suite_env *t = *state;
@@ -518,6 +544,7 @@ const struct suite_case suite_key_cases[] = {
 	CASE_CRASH(a_flush_takes_all_and_what_comes_behind_stays),
 	CASE_CRASH(a_walk_ends_with_the_store),
 	CASE(a_window_fills_again_with_time),
+	CASE(a_restart_does_not_fill_a_window),
 	CASE(several_windows_are_taken_from_together),
 	CASE(a_malformed_limit_is_refused),
 	CASE(messages_are_told_in_order_and_counted),

@@ -408,6 +408,14 @@ def test_walks_let_others_through(bh, c):
 # Limiters and roles.
 
 
+def test_limiters_outlive_a_restart_where_they_shall(make):
+    for durable, left in ((False, 1), (True, 0)):
+        d = make({"limits_durable": durable})
+        assert d.client().call("CL.THROTTLE", "t", 0, 1, 3600)[0] == 0
+        d.restart()
+        assert d.client().call("CL.THROTTLE", "t", 0, 1, 3600, 0)[2] == left
+
+
 def test_throttle_answers_as_redis_cell(c):
     assert c.call("CL.THROTTLE", "t1", 15, 30, 60) == [0, 16, 15, -1, 2]
     assert c.call("CL.THROTTLE", "t1", 15, 30, 60, 0) == [0, 16, 15, -1, 2]

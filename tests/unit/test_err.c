@@ -30,6 +30,7 @@ static const struct {
 	{BH_E_NOPROTO, "NOPROTO", 400},
 	{BH_E_WRONGTYPE, "WRONGTYPE", 400},
 	{BH_E_OOM, "OOM", 507},
+	{BH_E_EXECABORT, "EXECABORT", 400},
 	{BH_E_BUSY, "BUSY", 503},
 	{BH_E_IO, "ERR", 500},
 	{BH_E_CANCELED, "ERR", 499},

@@ -363,7 +363,7 @@ make_version_1(struct journalfix *f)
 	journalfix_close(f);
 	assert_int_equal(journalfix_exec(f, "DROP VIEW schedules_view;"
 	    "DROP TABLE tick; DROP TABLE schedule_state; DROP TABLE schedule;"
-	    "DROP VIEW keys_view; DROP TABLE key; DROP TABLE key_part; DROP TABLE IF EXISTS step;"
+	    "DROP VIEW keys_view; DROP TABLE key; DROP TABLE key_part; DROP TABLE limiter; DROP TABLE IF EXISTS step;"
 	    "PRAGMA user_version = 1"), 0);
 }
 

@@ -493,7 +493,7 @@ test_a_walk_survives_a_smaller_cache(void **state)
 	}
 	ask(f, &walk, "KEYS", "*", NULL);
 	assert_false(walk.answered);
-	embedded_set_keys(f->be, &small, 0);
+	embedded_set_keys(f->be, &small, 0, false);
 	turn_until(f, &walk.answered);
 	assert_int_equal(walk.key.req.status, BH_OK);
 	assert_int_equal(walk.n, KEYS);

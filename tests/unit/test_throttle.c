@@ -47,7 +47,7 @@ bucket_empties_and_fills(void **state)
 		{4500, 4, false, 1, 3500, 2500},
 		{100000, 5, true, 0, 5000, -1},
 	};
-	struct throttle *t = throttle_new();
+	struct throttle *t = throttle_new(NULL);
 
 	(void)state;
 	for (size_t i = 0; i < nitems(rows); i++) {
@@ -77,7 +77,7 @@ rates_are_exact(void **state)
 		{999999, 1000, 2, 1000000}, {1000000, 1000, 1, 1000000},
 		{1000000, 1000, 500, 300000}, {60000000, 60000, 10, 300000},
 	};
-	struct throttle *t = throttle_new();
+	struct throttle *t = throttle_new(NULL);
 	char key[8];
 
 	(void)state;
@@ -101,7 +101,7 @@ rates_are_exact(void **state)
 static void
 two_asks_a_microsecond_get_the_rate_of_a_million(void **state)
 {
-	struct throttle *t = throttle_new();
+	struct throttle *t = throttle_new(NULL);
 	int64_t taken = 0;
 
 	(void)state;
@@ -116,7 +116,7 @@ two_asks_a_microsecond_get_the_rate_of_a_million(void **state)
 static void
 windows_are_taken_together(void **state)
 {
-	struct throttle *t = throttle_new();
+	struct throttle *t = throttle_new(NULL);
 	struct bh_window w[2] = {{2, 1000, 2, 0, 0, 0},
 	    {100, 86400000, 100, 0, 0, 0}};
 	struct bh_throttle r = {.key = {"k", 1}, .quantity = 1, .windows = w,
@@ -146,11 +146,11 @@ windows_are_taken_together(void **state)
 static void
 table_is_bounded_and_keeps_the_used(void **state)
 {
-	struct throttle *t = throttle_new();
+	struct throttle *t = throttle_new(NULL);
 	char key[16];
 
 	(void)state;
-	throttle_set_limit(t, 20000);
+	throttle_set_limit(t, 20000, false);
 	assert_true(ask(t, "hot", 1, 1, 3600000, 1, 1).allowed);
 	for (int i = 0; i < 5000; i++) {
 		snprintf(key, sizeof(key), "k%d", i);
@@ -160,8 +160,8 @@ table_is_bounded_and_keeps_the_used(void **state)
 	}
 	assert_in_range(throttle_count(t), 50, 300);
 	/* Looking makes no entry. */
-	throttle_set_limit(t, 0);
-	throttle_set_limit(t, 20000);
+	throttle_set_limit(t, 0, false);
+	throttle_set_limit(t, 20000, false);
 	assert_true(ask(t, "new", 0, 1, 1000, 1, 1).allowed);
 	assert_int_equal(throttle_count(t), 0);
 	throttle_free(&t);
@@ -181,7 +181,7 @@ malformed_asks_are_refused(void **state)
 		{1, 1, INT64_MAX, 1, "per: expected"},
 		{INT64_MAX, 1, 1, 1, "quantity: expected"},
 	};
-	struct throttle *t = throttle_new();
+	struct throttle *t = throttle_new(NULL);
 	struct bh_window w[THROTTLE_WINDOWS + 1];
 	struct bh_throttle r = {.key = {"k", 1}, .windows = w};
 
@@ -207,7 +207,7 @@ malformed_asks_are_refused(void **state)
 static void
 large_numbers_do_not_overflow(void **state)
 {
-	struct throttle *t = throttle_new();
+	struct throttle *t = throttle_new(NULL);
 	struct bh_throttle r = ask(t, "k", THROTTLE_MAX, 1, THROTTLE_PER_MAX,
 	    THROTTLE_MAX, INT64_C(4000000000000000));
 
