@@ -35,7 +35,7 @@ struct parked {
 	struct heap_item deadline;	/* mono ms, while pos */
 	TAILQ_ENTRY(parked) link;
 	struct kcall call;
-	bool (*again)(struct kcall *c);
+	bool (*again)(struct kcall *c, struct bh_bytes name);
 	void (*late)(struct kcall *c);
 	size_t n;
 	struct place places[];
@@ -131,7 +131,7 @@ line_leave(struct parking *p, struct place *at)
 
 void
 call_park(struct kcall *c, const struct bh_bytes *names, size_t n,
-    int64_t deadline_ms, bool (*again)(struct kcall *c),
+    int64_t deadline_ms, bool (*again)(struct kcall *c, struct bh_bytes name),
     void (*late)(struct kcall *c))
 {
 	struct parking *p = c->ks->parking;
@@ -167,6 +167,15 @@ unpark(struct keys *ks, struct parked *w)
 		line_leave(ks->parking, &w->places[i]);
 }
 
+static void
+make_ready(struct parking *p, struct line *l)
+{
+	if (l->is_ready)
+		return;
+	l->is_ready = true;
+	TAILQ_INSERT_TAIL(&p->ready, l, ready);
+}
+
 void
 park_signal(struct keys *ks, const struct key *k)
 {
@@ -176,23 +185,22 @@ park_signal(struct keys *ks, const struct key *k)
 	if (TAILQ_EMPTY(&ks->parking->all))
 		return;
 	l = map_get(&ks->parking->lines, k->hash, &name);
-	if (!l || l->is_ready)
-		return;
-	l->is_ready = true;
-	TAILQ_INSERT_TAIL(&ks->parking->ready, l, ready);
+	if (l)
+		make_ready(ks->parking, l);
 }
 
 static void
-try_again(struct keys *ks, struct parked *w)
+try_again(struct keys *ks, struct parked *w, struct bh_bytes name)
 {
 	struct kcall *c = &w->call;
 
 	c->lsn = 0;
 	c->dirty = false;
-	if (!w->again(c))
+	if (!w->again(c, name))
 		return;
 	unpark(ks, w);
-	call_finish(c);
+	if (!c->step || !call_walk(c))
+		call_finish(c);
 	free(w);
 }
 
@@ -210,7 +218,11 @@ serve_line(struct keys *ks, struct line *l)
 		/* A call may stand here twice: it leaves both places. */
 		while (next && next->who == w)
 			next = TAILQ_NEXT(next, link);
-		try_again(ks, w);
+		try_again(ks, w, name);
+		if (ks->walk) {
+			make_ready(ks->parking, l);
+			return;
+		}
 	}
 }
 
@@ -223,7 +235,7 @@ park_serve(struct keys *ks)
 	/* Not in the middle of a long command, nor from inside of itself. */
 	if (p->serving || ks->walk)
 		return;
-	while ((l = TAILQ_FIRST(&p->ready))) {
+	while (!ks->walk && (l = TAILQ_FIRST(&p->ready))) {
 		TAILQ_REMOVE(&p->ready, l, ready);
 		l->is_ready = false;
 		p->serving = l;
@@ -258,6 +270,7 @@ park_cancel(struct keys *ks, struct bh_req *req)
 		if (&w->call.r->req != req)
 			continue;
 		unpark(ks, w);
+		call_drop(&w->call);
 		free(w);
 		return true;
 	}

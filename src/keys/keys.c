@@ -144,6 +144,7 @@ keys_free(struct keys **ksp)
 		return;
 	if (ks->walk) {
 		list_add(&ks->pending, &ks->walk->r->req);
+		call_drop(ks->walk);
 		free(ks->walk);
 		ks->walk = NULL;
 	}
@@ -214,16 +215,41 @@ may_grow(struct kcall *c)
 }
 
 void
+call_drop(struct kcall *c)
+{
+	if (c->drop)
+		c->drop(c->state);
+	c->drop = NULL;
+	c->state = NULL;
+}
+
+void
 call_finish(struct kcall *c)
 {
 	struct keys *ks = c->ks;
 	struct bh_req *req = &c->r->req;
 
+	call_drop(c);
 	c->r->value = c->re->items;
 	req->priv.lsn = c->dirty ? UINT64_MAX : c->lsn;
 	if (ks->limits.durability == KEYS_MEMORY)
 		req->priv.lsn = 0;
 	list_add(&ks->fresh, req);
+}
+
+bool
+call_walk(struct kcall *c)
+{
+	struct keys *ks = c->ks;
+
+	ks->walk = c;
+	if (c->step(c)) {
+		ks->walk = xmemdup(c, sizeof(*c));
+		return true;
+	}
+	ks->walk = NULL;
+	disk_walk_ended(ks);
+	return false;
 }
 
 static void
@@ -243,12 +269,10 @@ run(struct keys *ks, struct bh_key_command *r)
 		c.cmd->fn(&c);
 	if (c.parked)
 		return;
-	if (!c.step)
-		keys_evict(ks);
-	if (c.step && c.step(&c))
-		ks->walk = xmemdup(&c, sizeof(c));
-	else
-		call_finish(&c);
+	if (c.step && call_walk(&c))
+		return;
+	call_finish(&c);
+	keys_evict(ks);
 	park_serve(ks);
 }
 

@@ -195,6 +195,10 @@ struct kcall {
 	/* A walk goes on here while step answers true. */
 	bool (*step)(struct kcall *c);
 	size_t at, n;
+	/* What it keeps beside; drop() frees it when the call has ended, also
+	 * when it was given up. */
+	void *state;
+	void (*drop)(void *state);
 };
 
 struct kcmd {
@@ -340,13 +344,13 @@ struct parking *parking_new(void);
 void parking_free(struct parking **pp);
 /*
  * Parks a call until one of these keys may have something for it: again() is
- * called after each change of one (true: it has put the answer), first come
- * first served; at the deadline (mono ms, 0 never) the answer is a null array,
+ * called after each change of one, which it gets the name of (true: it has put
+ * the answer), first come first served; at the deadline (mono ms, 0 never) the answer is a null array,
  * or what late() puts. A call that must not wait is answered so at once.
  * names are words of c->argv.
  */
 void call_park(struct kcall *c, const struct bh_bytes *names, size_t n,
-    int64_t deadline_ms, bool (*again)(struct kcall *c),
+    int64_t deadline_ms, bool (*again)(struct kcall *c, struct bh_bytes name),
     void (*late)(struct kcall *c));
 /* From key_settled(): somebody may wait for this key. */
 void park_signal(struct keys *ks, const struct key *k);
@@ -365,6 +369,10 @@ MUSTCHECK bool arg_timeout(struct kcall *c, size_t i, int64_t *ret_deadline);
 
 /* The answer is complete: it leaves when what it shows is durable. */
 void call_finish(struct kcall *c);
+/* The first slice of a walk; true: there are more, on a copy of c. */
+bool call_walk(struct kcall *c);
+/* Frees what the call has kept for its steps. */
+void call_drop(struct kcall *c);
 
 /* --- number.c --- */
 
