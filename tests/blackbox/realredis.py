@@ -31,9 +31,15 @@ class Raw(Client):
             out += b"".join(self.raw() for _ in range(2 * int(line[1:])))
         return out
 
-    def ask(self, commands):
+    def begin(self, commands):
         self.send_raw(b"".join(encode(c) for c in commands))
+
+    def end(self, commands):
         return [self.raw() for _ in commands]
+
+    def ask(self, commands):
+        self.begin(commands)
+        return self.end(commands)
 
 
 class Redis:
