@@ -88,6 +88,18 @@ drop_config(struct redis_be *be)
 	free((void *)(uintptr_t)be->config.state_dir);
 }
 
+static void redis_close(void *arg);
+
+void
+redis_abandon(void *arg)
+{
+	struct redis_be *be = arg;
+
+	be->ready = false;
+	rlink_free(&be->main);
+	redis_close(be);
+}
+
 static void
 redis_close(void *arg)
 {

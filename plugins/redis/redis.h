@@ -25,4 +25,8 @@ extern const struct bh_backend_ops redis_ops;
 int redis_open(void **ret, const struct redis_config *c,
     const struct bh_host *host, char err[BH_ERROR_TEXT]);
 
+/* Closes as if the process had died: what it would still have told the server
+ * is lost with the connections. For tests. */
+void redis_abandon(void *be);
+
 #endif

@@ -53,6 +53,8 @@ wake_await(struct suite_env *t, int ms)
 	struct pollfd p = {.fd = t->wake_fd, .events = POLLIN};
 	uint64_t n;
 
+	if (t->backend->wait)
+		return t->backend->wait(t, ms);
 	if (poll(&p, 1, ms) <= 0)
 		return false;
 	return read(t->wake_fd, &n, sizeof(n)) == (ssize_t)sizeof(n);
@@ -71,6 +73,8 @@ suite_begin(struct suite_env *t)
 void
 suite_turn(struct suite_env *t)
 {
+	if (t->backend->wait && !t->in_turn)
+		(void)t->backend->wait(t, 0);
 	suite_begin(t);
 	t->in_turn = false;
 	t->next = t->ops->turn_end(t->be);
@@ -434,6 +438,8 @@ case_applies(const struct suite_case *c)
 		return suite_backend->crash;
 	if (c->needs == SUITE_BATCHES)
 		return suite_backend->batches;
+	if (c->needs == SUITE_KEYSPACE)
+		return suite_backend->crash && !suite_backend->own_clock;
 	return true;
 }
 

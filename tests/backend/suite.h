@@ -50,6 +50,11 @@ struct suite_backend {
 	/* The same as if the process had died. NULL: impossible. */
 	void *(*crash)(struct suite_env *t, void *be);
 	bool batches;			/* handlers can get jobs together */
+	/* Lets its own watchers run for at most so many real milliseconds,
+	 * until something has happened; true then. NULL: it has none. */
+	bool (*wait)(struct suite_env *t, int ms);
+	/* Its server has a clock of its own, which the suite cannot turn. */
+	bool own_clock;
 };
 
 /* What one add of a chain came to. */
@@ -163,7 +168,8 @@ struct suite_env {
 	char fault[400];		/* a promise broken in a callback */
 };
 
-enum suite_needs { SUITE_ANY, SUITE_STORAGE, SUITE_CRASH, SUITE_BATCHES };
+enum suite_needs { SUITE_ANY, SUITE_STORAGE, SUITE_CRASH, SUITE_BATCHES,
+    SUITE_KEYSPACE };
 
 struct suite_case {
 	const char *name;
@@ -175,6 +181,8 @@ struct suite_case {
 #define CASE_STORAGE(f) {#f, f, SUITE_STORAGE}
 #define CASE_CRASH(f) {#f, f, SUITE_CRASH}
 #define CASE_BATCHES(f) {#f, f, SUITE_BATCHES}
+/* Of a keyspace that is Bellhop's own: its policies, its clock. */
+#define CASE_KEYSPACE(f) {#f, f, SUITE_KEYSPACE}
 
 /* A theme's cases, ended by one without a name. */
 extern const struct suite_case suite_put_cases[];

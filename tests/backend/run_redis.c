@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The conformance suite on the Redis backend: one redis-server for all cases,
+ * on a unix socket in a temporary directory, emptied for each.
+ */
+#include <ev.h>
+#include <fcntl.h>
+#include <hiredis/hiredis.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "redis/redis.h"
+#include "suite.h"
+
+static struct ev_loop *loop;
+static struct suite_env *env;		/* of the case that runs */
+static char dir[] = "/tmp/bellhop-redis-XXXXXX";
+static char url[200];
+static redisContext *server;		/* our own connection */
+static pid_t server_pid;
+
+/* --- the server --- */
+
+static void
+server_exec(const char *sock)
+{
+	int null = open("/dev/null", O_RDWR);
+
+	/* It does not outlive a run that is killed. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	(void)dup2(null, 0);
+	(void)dup2(null, 1);
+	execlp("redis-server", "redis-server", "--port", "0", "--unixsocket",
+	    sock, "--dir", dir, "--save", "",
+	    (char *)NULL);
+	_exit(127);
+}
+
+static bool
+server_start(void)
+{
+	char sock[100];
+
+	if (!mkdtemp(dir))
+		return false;
+	snprintf(sock, sizeof(sock), "%s/redis.sock", dir);
+	snprintf(url, sizeof(url), "unix:%s", sock);
+	server_pid = fork();
+	if (server_pid == 0)
+		server_exec(sock);
+	for (int i = 0; i < 500; i++) {
+		server = redisConnectUnix(sock);
+		if (server && !server->err)
+			return true;
+		redisFree(server);
+		server = NULL;
+		if (waitpid(server_pid, NULL, WNOHANG) == server_pid)
+			break;
+		usleep(10000);
+	}
+	return false;
+}
+
+static void
+server_stop(void)
+{
+	char path[120];
+
+	redisFree(server);
+	if (server_pid > 0) {
+		kill(server_pid, SIGKILL);
+		waitpid(server_pid, NULL, 0);
+	}
+	snprintf(path, sizeof(path), "%s/redis.sock", dir);
+	unlink(path);
+	rmdir(dir);
+}
+
+/* --- the daemon's side --- */
+
+static void
+host_log(enum bh_log_level level, const char *plugin, const char *text)
+{
+	if (level == BH_LOG_ERROR)
+		print_error("%s: %s\n", plugin, text);
+}
+
+static void
+host_now(int64_t *wall_ms, int64_t *mono_ms)
+{
+	if (wall_ms)
+		*wall_ms = env->wall;
+	if (mono_ms)
+		*mono_ms = env->mono;
+}
+
+static void
+host_wake(void)
+{
+	suite_wake(env);
+}
+
+static struct bh_host host = {
+	.version = "test",
+	.log = host_log,
+	.now = host_now,
+	.wake = host_wake,
+};
+
+/* --- the loop --- */
+
+static bool timed_out;
+static int events;
+
+static void
+on_timeout(struct ev_loop *l, ev_timer *w, int what)
+{
+	(void)l, (void)w, (void)what;
+	timed_out = true;
+}
+
+/* It runs before the other callbacks of an iteration. */
+static void
+on_check(struct ev_loop *l, ev_check *w, int what)
+{
+	(void)w, (void)what;
+	events += (int)ev_pending_count(l);
+}
+
+static bool
+woken(struct suite_env *t)
+{
+	uint64_t n;
+
+	return read(t->wake_fd, &n, sizeof(n)) == (ssize_t)sizeof(n);
+}
+
+static bool
+wait_redis(struct suite_env *t, int ms)
+{
+	ev_timer timer;
+
+	if (woken(t))
+		ms = 0, events = 1;
+	else
+		events = 0;
+	timed_out = false;
+	ev_timer_init(&timer, on_timeout, ms / 1000.0, 0);
+	if (ms > 0) {
+		ev_now_update(loop);
+		ev_timer_start(loop, &timer);
+	}
+	do
+		ev_run(loop, ms > 0 ? EVRUN_ONCE : EVRUN_NOWAIT);
+	while (ms > 0 && !timed_out && events == 0);
+	ev_timer_stop(loop, &timer);
+	return woken(t) || events > timed_out;
+}
+
+/* --- the backend --- */
+
+static void *
+reopen(struct suite_env *t)
+{
+	struct redis_config c = {.url = url, .prefix = "bh:",
+	    .state_dir = t->dir, .ca_file = "", .accept_loss = true,
+	    .turn_clock = true};
+	char why[BH_ERROR_TEXT];
+	void *be;
+
+	env = t;
+	if (redis_open(&be, &c, &host, why) < 0) {
+		print_error("redis: %s\n", why);
+		return NULL;
+	}
+	return be;
+}
+
+static void *
+open_redis(struct suite_env *t)
+{
+	redisReply *r = redisCommand(server, "FLUSHALL");
+
+	if (!r || r->type == REDIS_REPLY_ERROR)
+		return NULL;
+	freeReplyObject(r);
+	return reopen(t);
+}
+
+static void *
+reopen_redis(struct suite_env *t, void *be)
+{
+	redis_ops.close(be);
+	return reopen(t);
+}
+
+/* What was sent by then arrives, and nothing else does. */
+static void *
+crash_redis(struct suite_env *t, void *be)
+{
+	redis_abandon(be);
+	return reopen(t);
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct suite_backend redis = {
+		.name = "redis",
+		.ops = &redis_ops,
+		.open = open_redis,
+		.reopen = reopen_redis,
+		.crash = crash_redis,
+		.wait = wait_redis,
+		.batches = true,
+		.own_clock = true,
+	};
+	ev_check check;
+	int failed;
+
+	if (system("redis-server --version >/dev/null 2>&1") != 0) {
+		fputs("skipped: there is no redis-server here\n", stderr);
+		return 77;
+	}
+	if (!server_start()) {
+		fputs("redis-server does not start\n", stderr);
+		server_stop();
+		return 1;
+	}
+	signal(SIGPIPE, SIG_IGN);
+	loop = ev_loop_new(EVFLAG_AUTO);
+	ev_check_init(&check, on_check);
+	ev_set_priority(&check, EV_MAXPRI);
+	ev_check_start(loop, &check);
+	host.loop = loop;
+	failed = suite_main(&redis, argc, argv);
+	ev_check_stop(loop, &check);
+	ev_loop_destroy(loop);
+	server_stop();
+	return failed;
+}
