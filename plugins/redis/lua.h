@@ -3,7 +3,9 @@
 #ifndef REDIS_LUA_H
 #define REDIS_LUA_H
 
-#define SCRIPT(name, file) extern const char file[];
+extern const char rlua_prelude[];
+extern const char rlua_batch[];
+#define SCRIPT(name, before, file) extern const char file[];
 #include "redis/script.def"
 #undef SCRIPT
 

@@ -80,17 +80,23 @@ bool be_answers(struct redis_be *be);
 /* --- script.c --- */
 
 enum rscript {
-#define SCRIPT(name, file) RSCRIPT_##name,
+#define SCRIPT(name, before, file) RSCRIPT_##name,
 #include "redis/script.def"
 #undef SCRIPT
 	RSCRIPT_COUNT
 };
 
 /* EVALSHA on the main link, with the script loaded again when the server has
- * forgotten it. argv: nkeys keys, then arguments; it is copied if need be.
+ * forgotten it. argv: nkeys keys, then arguments; it is copied. argvlen NULL:
+ * they end with a NUL.
  * False: not ready, fn is not called. */
 bool rscript_call(struct redis_be *be, enum rscript s, int nkeys, int argc,
     const char **argv, const size_t *argvlen, rlink_reply_fn *fn, void *arg);
+/* The same without a copy: argv and argvlen live until fn is called. */
+bool rscript_send(struct redis_be *be, enum rscript s, int nkeys, int argc,
+    const char **argv, const size_t *argvlen, rlink_reply_fn *fn, void *arg);
+/* Loads all of them, before anything else is sent. */
+void rscript_up(struct redis_be *be);
 void rscript_new(struct redis_be *be);
 void rscript_free(struct redis_be *be);
 

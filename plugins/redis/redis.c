@@ -35,6 +35,7 @@ on_up(void *arg)
 
 	be->ready = true;
 	be->away[0] = '\0';
+	rscript_up(be);
 	rpubsub_up(be);
 	rjobs_up(be);
 	rlist_up(be);

@@ -267,7 +267,7 @@ function B.claim_batches(r, count)
 		q.n = q.n + 1
 		local bt = string.format('%.0f', q.n % 4294967296)
 		B.exts(list)
-		call('HSET', Q .. 'k', bt, #list)
+		call('HSET', Q .. 'bn', bt, #list)
 		for i = 1, #list do
 			if not g then
 				B.zset('w', list[i].id, false)

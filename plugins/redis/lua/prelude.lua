@@ -465,10 +465,10 @@ function B.batch_leave(j)
 		return true
 	end
 	B.ext_touch(j).bt = nil
-	if call('HINCRBY', Q .. 'k', bt, -1) > 0 then
+	if call('HINCRBY', Q .. 'bn', bt, -1) > 0 then
 		return false
 	end
-	call('HDEL', Q .. 'k', bt)
+	call('HDEL', Q .. 'bn', bt)
 	return true
 end
 
@@ -677,7 +677,6 @@ function B.end_of_life(j)
 	local x = B.has(j, B.HAS_X) and B.ext(j)
 	local other = x and x.pr and B.job(x.pr)
 
-	B.zset('i', j.id, false)
 	if not x then
 		return
 	end
@@ -772,6 +771,7 @@ end
 function B.job_forget(j)
 	B.leave(j)
 	B.end_of_life(j)
+	B.zset('i', j.id, false)
 	B.gone[#B.gone + 1] = j
 	j.gone = true
 	B.J[j.id] = false
