@@ -469,7 +469,7 @@ struct bh_key_command {
 	uint64_t client;
 	/* EXEC: these commands as one, of the keyspace all, and PUBLISH,
 	 * CL.THROTTLE. value: an array of their answers, in which no command
-	 * has waited; BH_NULL: nothing has run, as a watched key has changed;
+	 * has waited; BH_NULL_ARRAY: a watched key has changed, nothing has run;
 	 * or an error: nothing has run. MULTI itself is never sent. */
 	const struct bh_queued *queued;
 	size_t nqueued;
@@ -549,6 +549,8 @@ struct bh_events {
 	/* Something was published on a topic; how many have received it. */
 	int64_t (*message)(void *arg, struct bh_bytes topic,
 	    struct bh_bytes message);
+	/* How many would receive it now. */
+	int64_t (*receivers)(void *arg, struct bh_bytes topic);
 };
 
 /* What the backend tells about itself. */

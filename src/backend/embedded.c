@@ -50,6 +50,10 @@ now_us(const struct embedded *b)
 	return b->mono_us ? b->mono_us() : b->mono_ms * 1000;
 }
 
+static void door_publish(void *arg, struct bh_bytes topic,
+    struct bh_bytes text);
+static int64_t door_receivers(void *arg, struct bh_bytes topic);
+
 int
 embedded_open(void **ret, const struct embedded_config *c, struct err *e)
 {
@@ -78,6 +82,8 @@ embedded_open(void **ret, const struct embedded_config *c, struct err *e)
 	b->sent_tail = &b->sent;
 	b->keys = keys_new(b->journal);
 	b->throttle = throttle_new(b->journal);
+	keys_set_doors(b->keys, &(struct keys_doors){.throttle = b->throttle,
+	    .receivers = door_receivers, .publish = door_publish, .arg = b});
 	embedded_set_keys(b, &c->keys, c->limiter_bytes, c->limiters_durable);
 	keys_time(b->keys, now.wall_ms, now.mono_ms);
 	if (engine_load(b->engine, e) < 0 || keys_load(b->keys, e) < 0 ||
@@ -118,6 +124,44 @@ embedded_set_keys(void *be, const struct keys_limits *limits,
 	keys_set_limits(b->keys, &l);
 	throttle_set_limit(b->throttle, limiter_bytes ? limiter_bytes :
 	    INT64_MAX, limiters_durable);
+}
+
+/* --- PUBLISH inside of EXEC and scripts --- */
+
+/* A message that nobody waits for. */
+struct message {
+	struct bh_publish publish;	/* first */
+	char text[];
+};
+
+static void
+message_told(struct bh_req *req)
+{
+	free(req);
+}
+
+static void
+door_publish(void *arg, struct bh_bytes topic, struct bh_bytes text)
+{
+	struct message *m = xcalloc(1, sizeof(*m) + topic.len + text.len);
+
+	if (topic.len)
+		memcpy(m->text, topic.data, topic.len);
+	if (text.len)
+		memcpy(m->text + topic.len, text.data, text.len);
+	m->publish = (struct bh_publish){.req.done = message_told,
+	    .topic = {m->text, topic.len},
+	    .message = {m->text + topic.len, text.len}};
+	embedded_ops.publish(arg, &m->publish);
+}
+
+static int64_t
+door_receivers(void *arg, struct bh_bytes topic)
+{
+	struct embedded *b = arg;
+
+	return b->events && b->events->receivers ?
+	    b->events->receivers(b->events_arg, topic) : 0;
 }
 
 static void

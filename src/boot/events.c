@@ -30,9 +30,16 @@ on_message(void *arg, struct bh_bytes topic, struct bh_bytes message)
 	return bus_message(((struct daemon *)arg)->env.bus, topic, message);
 }
 
+static int64_t
+on_receivers(void *arg, struct bh_bytes topic)
+{
+	return bus_receivers(((struct daemon *)arg)->env.bus, topic);
+}
+
 const struct bh_events daemon_events = {
 	.cancelled = on_cancelled,
 	.callback = on_callback,
 	.job = on_job,
 	.message = on_message,
+	.receivers = on_receivers,
 };

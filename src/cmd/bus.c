@@ -547,6 +547,18 @@ message_new(struct bus *b, enum bh_feed feed, struct bh_bytes topic,
 	return m;
 }
 
+int64_t
+bus_receivers(const struct bus *b, struct bh_bytes topic)
+{
+	const struct channel *c;
+	int64_t n = 0;
+
+	TAILQ_FOREACH(c, &b->channels, entry)
+		if (matches(c, BH_FEED_TOPICS, topic))
+			n += (int64_t)c->nsubs;
+	return n;
+}
+
 /* Every ring has it before the first callback runs, as that may subscribe. */
 static int64_t
 deliver(struct bus *b, struct message *m)

@@ -58,6 +58,8 @@ void bus_unsubscribe(struct bh_subscription *s);
 /* bh_events.message and bh_events.job. */
 int64_t bus_message(struct bus *b, struct bh_bytes topic,
     struct bh_bytes message);
+/* bh_events.receivers: how many would receive a message now. */
+int64_t bus_receivers(const struct bus *b, struct bh_bytes topic);
 void bus_job(struct bus *b, const struct bh_job_event *ev);
 /* Somebody besides the subscribers wants bh_events.job, or does not any more;
  * calls nest. Subscribers are counted in by themselves. */

@@ -13,6 +13,7 @@
 #include "base/str.h"
 #include "cmd/args.h"
 #include "cmd/env.h"
+#include "cmd/multi.h"
 #include "cmd/rows.h"
 #include "cmd/session.h"
 #include "cmd/slowlog.h"
@@ -198,6 +199,12 @@ refuse_arity(struct cmd_call *call, const char *name, const char *sub)
 	char low[2 * NAME_MAX_LEN + 2];
 	size_t n;
 
+	if (call->row->fn == cmd_exec) {
+		multi_leave(call->env, call->who);
+		cmd_error(call, BH_E_EXECABORT, "Transaction discarded because"
+		    " of: wrong number of arguments for 'exec' command");
+		return;
+	}
 	n = (size_t)snprintf(low, sizeof(low), "%s%s%s", name, sub ? "|" : "",
 	    sub ? sub : "");
 	for (size_t i = 0; i < n; i++)
@@ -247,45 +254,62 @@ check_queue(struct cmd_call *call)
 	return false;
 }
 
-void
-cmd_run(struct cmd_call *call)
+/* False: the answer is an error already. */
+static bool
+may_run(struct cmd_call *call)
 {
-	const struct cmd_row *row;
+	const struct cmd_row *row = call->row;
 
-	CHECK(call->argc > 0);
-	call->row = row = cmd_find(call->argv[0].data, call->argv[0].len);
-	call->started_us = clock_mono_us();
-	call->state = NULL;
-	call->cancel = NULL;
-	call->waits = false;
-	call->canceled = false;
-	call->env->stats.commands++;
-	call->who->last_us = call->started_us;
 	if (!row) {
 		if (call->who->role == ROLE_NONE)
 			cmd_error(call, BH_E_NOAUTH,
 			    "Authentication required.");
 		else
 			refuse_unknown(call);
-		return;
+		return false;
 	}
 	call->who->last_cmd = row->name;
 	if (!arity_fits(row->arity, call->argc)) {
 		refuse_arity(call, row->name, NULL);
-		return;
+		return false;
 	}
 	if (!(row->flags & CMD_NOAUTH) &&
 	    !check_role(call, row->name, row->role))
-		return;
+		return false;
 	if (row->flags & CMD_QUEUE && call->argc > 1 && !check_queue(call))
-		return;
+		return false;
 	if (call->late && row->flags & (CMD_WRITE | CMD_BLOCKS)) {
 		cmd_error(call, BH_E_BUSY, "the daemon is shutting down");
+		return false;
+	}
+	return true;
+}
+
+void
+cmd_run(struct cmd_call *call)
+{
+	struct session *who = call->who;
+
+	CHECK(call->argc > 0);
+	call->row = cmd_find(call->argv[0].data, call->argv[0].len);
+	call->started_us = clock_mono_us();
+	call->state = NULL;
+	call->cancel = NULL;
+	call->waits = false;
+	call->canceled = false;
+	call->env->stats.commands++;
+	who->last_us = call->started_us;
+	if (!may_run(call)) {		/* call may be gone */
+		if (who->multi)
+			multi_refused(who);
 		return;
 	}
 	if (call->env->monitors > 0)
 		call->env->monitor(call->env->front, call);
-	row->fn(call);
+	if (who->multi && multi_takes(call->row))
+		multi_queue(call);
+	else
+		call->row->fn(call);
 }
 
 void

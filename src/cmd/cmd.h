@@ -37,6 +37,8 @@ MUSTCHECK int role_parse(const char *name, size_t len, enum cmd_role *ret);
 
 enum reply_mode { REPLY_ON, REPLY_OFF, REPLY_SKIP };
 
+struct multi;
+
 /* Who is asking: one for each connection, one for each script. */
 struct session {
 	uint64_t id;
@@ -52,6 +54,8 @@ struct session {
 	enum reply_mode replies;	/* CLIENT REPLY, for the next calls */
 	bool monitor;
 	bool close;			/* QUIT: close after the reply */
+	struct multi *multi;		/* queued since MULTI, or NULL */
+	bool watching;			/* WATCH has been sent */
 	const char *door;		/* "resp", "script", "http" */
 	int64_t since_ms;		/* wall */
 	int64_t last_us;		/* of clock_mono_us() */
@@ -93,7 +97,9 @@ enum cmd_flag {
 	CMD_FAST = 16,
 	CMD_ADMIN = 32,
 	CMD_KEY = 64,			/* argv[1] is a key */
-	CMD_MOVABLE = 128		/* its keys are not at fixed places */
+	CMD_MOVABLE = 128,		/* its keys are not at fixed places */
+	CMD_AT_ONCE = 256		/* answers by itself, within its call:
+					   it may stand between MULTI, EXEC */
 };
 
 struct cmd_row {

@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "cmd/args.h"
 #include "cmd/env.h"
+#include "cmd/multi.h"
 #include "cmd/rows.h"
 
 static void
@@ -17,10 +18,11 @@ put_client(struct buf *b, const struct session *s)
 	int64_t idle = clock_mono_us() - s->last_us;
 
 	buf_addf(b, "id=%llu addr=%s name=%s age=%lld idle=%lld flags=%s db=0"
-	    " sub=0 psub=0 multi=-1 cmd=%s user=%s role=%s resp=%d"
+	    " sub=0 psub=0 multi=%d cmd=%s user=%s role=%s resp=%d"
 	    " lib-name=%s lib-ver=%s\n", (unsigned long long)s->id, s->addr,
 	    s->name ? s->name : "", (long long)(age > 0 ? age / 1000 : 0),
-	    (long long)(idle / 1000000), s->monitor ? "O" : "N",
+	    (long long)(idle / 1000000), s->monitor ? "O" : s->multi ?
+	    "x" : "N", multi_length(s),
 	    s->last_cmd ? s->last_cmd : "NULL", s->user, role_name(s->role),
 	    s->proto, s->lib_name ? s->lib_name : "",
 	    s->lib_ver ? s->lib_ver : "");

@@ -6,6 +6,7 @@
 #include "base/str.h"
 #include "cmd/args.h"
 #include "cmd/env.h"
+#include "cmd/multi.h"
 #include "cmd/rows.h"
 #include "cmd/session.h"
 #include "cmd/version.h"
@@ -205,6 +206,7 @@ void
 cmd_reset(struct cmd_call *call)
 {
 	monitor_off(call);
+	multi_leave(call->env, call->who);
 	session_reset(call->who);
 	call->reply->proto = call->who->proto;
 	call->reply->ops->simple(call->reply, "RESET");

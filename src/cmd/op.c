@@ -5,6 +5,7 @@
 
 #include "base/die.h"
 #include "base/xalloc.h"
+#include "cmd/multi.h"
 #include "cmd/rows.h"
 #include "cmd/session.h"
 
@@ -34,6 +35,7 @@ op_new(struct cmd_call *call)
 	op->ids = NULL;
 	op->windows = NULL;
 	op->also = NULL;
+	op->multi = NULL;
 	call->state = op;
 	call->cancel = op_cancel;
 	return op;
@@ -48,6 +50,7 @@ op_free(struct op *op)
 	free(op->ids);
 	free(op->windows);
 	free(op->also);
+	multi_free(&op->multi);
 	if (nspare < SPARE_MAX)
 		spare[nspare++] = op;
 	else

@@ -39,6 +39,7 @@ struct op {
 	int64_t *ids;			/* freed with the op */
 	struct bh_window *windows;	/* freed with the op */
 	struct bh_put *also;		/* freed with the op */
+	struct multi *multi;		/* freed with the op */
 	char text[160];			/* for a name that a request needs */
 };
 

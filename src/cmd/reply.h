@@ -18,6 +18,8 @@ struct reply;
 struct reply_ops {
 	void (*simple)(struct reply *r, const char *text);	/* OK, PONG */
 	void (*error)(struct reply *r, int code, const char *text);
+	/* An error whose first word may be any. */
+	void (*error_line)(struct reply *r, const char *line);
 	void (*integer)(struct reply *r, int64_t v);
 	void (*real)(struct reply *r, double v);
 	void (*boolean)(struct reply *r, bool v);

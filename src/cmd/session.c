@@ -87,6 +87,12 @@ session_set(char **field, const char *value, size_t len)
 	*field = len ? xstrndup(value, len) : NULL;
 }
 
+uint64_t
+session_client(const struct session *s)
+{
+	return strcmp(s->door, "resp") == 0 ? s->id : 0;
+}
+
 bool
 session_may(const struct session *s, struct bh_bytes queue)
 {

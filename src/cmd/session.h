@@ -25,6 +25,10 @@ void session_reset(struct session *s);
 /* Replaces one of the session's strings; an empty value: NULL. */
 void session_set(char **field, const char *value, size_t len);
 
+/* Its number among the backend's clients; 0 for who is no connection: what
+ * WATCH keeps belongs to one. */
+uint64_t session_client(const struct session *s);
+
 /* Whether its patterns leave this queue to it. */
 bool session_may(const struct session *s, struct bh_bytes queue);
 

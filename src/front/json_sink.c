@@ -125,6 +125,12 @@ sink_error(struct reply *r, int code, const char *text)
 }
 
 static void
+sink_error_line(struct reply *r, const char *line)
+{
+	sink_error(r, BH_E_ERR, line);
+}
+
+static void
 sink_integer(struct reply *r, int64_t v)
 {
 	struct json_sink *s = sink_of(r);
@@ -213,6 +219,7 @@ sink_map(struct reply *r, size_t n)
 static const struct reply_ops sink_ops = {
 	.simple = sink_simple,
 	.error = sink_error,
+	.error_line = sink_error_line,
 	.integer = sink_integer,
 	.real = sink_real,
 	.boolean = sink_boolean,

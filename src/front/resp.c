@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "base/xalloc.h"
+#include "cmd/multi.h"
 #include "cmd/session.h"
 #include "front/feed.h"
 #include "front/resp_codec.h"
@@ -275,6 +276,7 @@ on_closed(void *user, const char *reason)
 	log_about(c->eof || c->ending || door->draining ? LOG_DEBUG : LOG_INFO,
 	    NULL, "%s: closed: %s", c->session.addr, reason);
 	c->conn = NULL;
+	multi_leave(door->env, &c->session);
 	if (c->session.monitor)
 		door->env->monitors--;
 	c->session.monitor = false;

@@ -347,8 +347,10 @@ void
 resp_put_error(struct buf *b, const char *word, const char *text)
 {
 	buf_addc(b, '-');
-	buf_adds(b, word);
-	buf_addc(b, ' ');
+	if (word) {
+		buf_adds(b, word);
+		buf_addc(b, ' ');
+	}
 	put_line(b, text);
 }
 

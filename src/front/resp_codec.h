@@ -50,6 +50,7 @@ MUSTCHECK int resp_parse(struct resp_parser *p, const char *data, size_t len,
 /* Encoding of answers; proto is 2 or 3. In RESP2 a map is a flat array, a
  * boolean an integer, a double a bulk string, null a null bulk. */
 void resp_put_simple(struct buf *b, const char *text);
+/* word NULL: text begins with it. */
 void resp_put_error(struct buf *b, const char *word, const char *text);
 void resp_put_int(struct buf *b, int64_t v);
 void resp_put_double(struct buf *b, int proto, double v);

@@ -22,6 +22,12 @@ sink_error(struct reply *r, int code, const char *text)
 }
 
 static void
+sink_error_line(struct reply *r, const char *line)
+{
+	resp_put_error(out_of(r), NULL, line);
+}
+
+static void
 sink_integer(struct reply *r, int64_t v)
 {
 	resp_put_int(out_of(r), v);
@@ -90,6 +96,7 @@ sink_push(struct reply *r, size_t n)
 static const struct reply_ops sink_ops = {
 	.simple = sink_simple,
 	.error = sink_error,
+	.error_line = sink_error_line,
 	.integer = sink_integer,
 	.real = sink_real,
 	.boolean = sink_boolean,

@@ -205,6 +205,7 @@ key_free(struct keys *ks, struct key *k)
 static void
 key_unlink(struct keys *ks, struct key *k)
 {
+	watch_touch(ks, k);
 	map_remove(&ks->by_name, k);
 	all_remove(ks, k);
 	heap_remove(&ks->ttl, &k->ttl);
@@ -309,6 +310,7 @@ key_find(struct kcall *c, struct bh_bytes name)
 void
 key_changed(struct kcall *c, struct key *k)
 {
+	watch_touch(c->ks, k);
 	key_weigh(c->ks, k);
 	key_used(c->ks, k);
 	if (k->id)
@@ -402,6 +404,7 @@ key_settled(struct kcall *c, struct key *k)
 		key_delete(c, k);
 		return;
 	}
+	watch_touch(c->ks, k);
 	key_weigh(c->ks, k);
 	key_used(c->ks, k);
 	park_signal(c->ks, k);
@@ -523,6 +526,7 @@ key_set_expiry(struct kcall *c, struct key *k, int64_t at)
 		heap_set(&c->ks->ttl, &k->ttl, at);
 	else
 		heap_remove(&c->ks->ttl, &k->ttl);
+	watch_touch(c->ks, k);
 	if (k->id)
 		disk_dirty(c, k);
 	key_used(c->ks, k);
@@ -533,8 +537,15 @@ key_set_expiry(struct kcall *c, struct key *k, int64_t at)
 void
 keys_evict(struct keys *ks)
 {
+	if (!ks->walk)
+		keys_evict_now(ks);
+}
+
+void
+keys_evict_now(struct keys *ks)
+{
 	struct key *k;
-	int left = ks->walk ? 0 : SLICE_KEYS;
+	int left = SLICE_KEYS;
 
 	while (left-- > 0 && ks->cache_bytes > ks->limits.cache_bytes &&
 	    (k = TAILQ_LAST(&ks->lru, key_list))) {

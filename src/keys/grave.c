@@ -52,8 +52,10 @@ keys_flush(struct kcall *c)
 {
 	struct keys *ks = c->ks;
 	bool durable = ks->ndurable > 0;
-	struct grave *g = detach(ks);
+	struct grave *g;
 
+	watch_touch_all(ks);
+	g = detach(ks);
 	g->next = ks->graves;
 	ks->graves = g;
 	if (durable)

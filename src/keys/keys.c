@@ -108,6 +108,7 @@ keys_new(struct journal *j)
 	list_init(&ks->fresh);
 	list_init(&ks->waiting);
 	ks->parking = parking_new();
+	ks->watching = watching_new();
 	return ks;
 }
 
@@ -155,6 +156,7 @@ keys_free(struct keys **ksp)
 	cancel_all(ks, &ks->pending);
 	keys_free_all(ks);
 	parking_free(&ks->parking);
+	watching_free(&ks->watching);
 	reply_free_spare(ks);
 	free(ks);
 	*ksp = NULL;
@@ -165,6 +167,12 @@ keys_set_limits(struct keys *ks, const struct keys_limits *limits)
 {
 	ks->limits = *limits;
 	keys_evict(ks);
+}
+
+void
+keys_set_doors(struct keys *ks, const struct keys_doors *doors)
+{
+	ks->doors = *doors;
 }
 
 void
@@ -188,9 +196,8 @@ keys_refuse(struct keys *ks, const struct err *why)
 
 /* --- commands --- */
 
-/* Whether a command that may store more may do so now. */
-static bool
-may_grow(struct kcall *c)
+bool
+call_may_grow(struct kcall *c, struct err *ret)
 {
 	const struct kcmd *cmd = c->cmd;
 	struct keys *ks = c->ks;
@@ -204,14 +211,30 @@ may_grow(struct kcall *c)
 		if (key_is_volatile(ks, c->argv[i]))
 			continue;
 		if (full)
-			put_error(c, "OOM command not allowed when used memory"
-			    " > 'maxmemory'.");
-		c->r->req.status = full ? BH_OK : ks->refuse.code;
-		snprintf(c->r->req.text, sizeof(c->r->req.text), "%s",
-		    ks->refuse.text);
+			err_set(ret, BH_E_OOM, "command not allowed when used"
+			    " memory > 'maxmemory'.");
+		else
+			*ret = ks->refuse;
 		return false;
 	}
 	return true;
+}
+
+/* False: the answer says why not. */
+static bool
+may_grow(struct kcall *c)
+{
+	struct err e;
+
+	if (call_may_grow(c, &e))
+		return true;
+	if (e.code == BH_E_OOM) {
+		put_error(c, "OOM %s", e.text);
+	} else {
+		c->r->req.status = e.code;
+		snprintf(c->r->req.text, sizeof(c->r->req.text), "%s", e.text);
+	}
+	return false;
 }
 
 void
@@ -252,11 +275,28 @@ call_walk(struct kcall *c)
 	return false;
 }
 
+/* Also those that the command layer sends by itself. */
+static const struct kcmd *
+find(struct bh_bytes name)
+{
+	static const struct kcmd more[] = {
+		{"EXEC", 1, KF_WRITE, 0, 0, 0, k_exec},
+		{"UNWATCH", 1, 0, 0, 0, 0, k_unwatch},
+		{"WATCH", -2, 0, 1, -1, 1, k_watch},
+	};
+	const struct kcmd *cmd = kcmd_find(name);
+
+	for (size_t i = 0; !cmd && i < nitems(more); i++)
+		if (str_is(name.data, name.len, more[i].name))
+			cmd = &more[i];
+	return cmd;
+}
+
 static void
 run(struct keys *ks, struct bh_key_command *r)
 {
 	struct kcall c = {.ks = ks, .argv = r->argv, .argc = r->argc, .r = r,
-	    .re = reply_new(ks), .cmd = kcmd_find(r->argv[0])};
+	    .re = reply_new(ks), .cmd = find(r->argv[0])};
 
 	r->req.status = BH_OK;
 	r->req.text[0] = '\0';

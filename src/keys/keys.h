@@ -41,12 +41,23 @@ struct keys_stats {
 	int64_t hits, misses, expired, evicted;
 };
 
+/* Where PUBLISH and CL.THROTTLE inside of EXEC and scripts go. */
+struct keys_doors {
+	struct throttle *throttle;
+	int64_t (*receivers)(void *arg, struct bh_bytes topic);
+	/* To be told when what this turn writes is durable. */
+	void (*publish)(void *arg, struct bh_bytes topic,
+	    struct bh_bytes message);
+	void *arg;
+};
+
 struct keys;
 
 struct keys *keys_new(struct journal *j);
 /* Answers what is left with BH_E_CANCELED; after the journal is closed. */
 void keys_free(struct keys **ks);
 void keys_set_limits(struct keys *ks, const struct keys_limits *limits);
+void keys_set_doors(struct keys *ks, const struct keys_doors *doors);
 void keys_time(struct keys *ks, int64_t wall_ms, int64_t mono_ms);
 /* Reads the durable keys; time and limits must be set. */
 MUSTCHECK int keys_load(struct keys *ks, struct err *e);

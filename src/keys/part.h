@@ -7,6 +7,7 @@
  *   disk.c     what is written down, and read back
  *   grave.c    freeing in slices
  *   block.c    commands that wait for a key
+ *   watch.c    WATCH    tx.c  EXEC    inner.c  commands inside of others
  *   type.c     what each type of value brings
  *   reply.c    answers under construction
  *   number.c   numbers in Redis' spelling
@@ -150,6 +151,8 @@ struct keys {
 	size_t nheld, held_cap;
 	uint64_t floor_lsn;		/* every answer waits for this one */
 	struct parking *parking;
+	struct watching *watching;
+	struct keys_doors doors;
 	/* Chained by bh_req.priv.next: commands that wait for it, answers of
 	 * this turn, answers that wait for the disk. */
 	struct req_list {
@@ -303,6 +306,8 @@ bool key_is_volatile(const struct keys *ks, struct bh_bytes name);
 /* Up to SLICE_KEYS of those that the cache has no room for; none during a
  * walk, which knows its place by their number. */
 void keys_evict(struct keys *ks);
+/* The same during a walk that knows no places. */
+void keys_evict_now(struct keys *ks);
 /* Up to SLICE_KEYS that have expired. */
 void keys_expire(struct keys *ks);
 /* For disk.c: a key as it was stored. */
@@ -365,8 +370,26 @@ int64_t park_next(const struct keys *ks);
 /* Seconds, 0 for ever, to a mono deadline; false: the answer is an error. */
 MUSTCHECK bool arg_timeout(struct kcall *c, size_t i, int64_t *ret_deadline);
 
+/* --- watch.c --- */
+
+struct watching *watching_new(void);
+void watching_free(struct watching **wp);
+/* The key changes, comes or goes. */
+void watch_touch(struct keys *ks, const struct key *k);
+/* All keys go. */
+void watch_touch_all(struct keys *ks);
+/* Forgets what the call's client watched; true when some of it has changed. */
+bool watch_end(struct kcall *c);
+KCMD(k_watch); KCMD(k_unwatch);
+
+/* --- tx.c --- */
+
+KCMD(k_exec);
+
 /* --- keys.c --- */
 
+/* Whether a command that may store more may do so now, else why not. */
+MUSTCHECK bool call_may_grow(struct kcall *c, struct err *ret);
 /* The answer is complete: it leaves when what it shows is durable. */
 void call_finish(struct kcall *c);
 /* The first slice of a walk; true: there are more, on a copy of c. */
