@@ -165,6 +165,58 @@ function OPS.N(h, i)
 	return r, i
 end
 
+-- K may_overlap number(6); schedule, generation, then a P: a tick, which is
+-- dealt with once. {id, or '0' and why it was skipped (empty: its last job lives)}.
+function B.tick_add(pi, may, last)
+	local j = last and B.job(last)
+
+	if not may and j and j.state < B.COMPLETED then
+		return {'0', ''}
+	end
+	local pf = sunpack('>B', ARGV[pi], 2)
+	local x = pf % 4 >= 2 and munpack(ARGV[pi + 2])
+	local limit = O.max_waiting
+
+	if limit > 0 and q.c0 >= limit and
+	    not (x and x.u and B.unique_holder(x.u)) then
+		return {'0', 'queue \'' .. string.match(Q, '{(.*)}:$') ..
+		    '\' has ' .. q.c0 .. ' waiting jobs, max_waiting is ' ..
+		    limit}
+	end
+	local r = OPS.P(ARGV[pi], pi)
+	return {type(r) == 'table' and r[2] or sub(ARGV[pi], 11), ''}
+end
+
+function OPS.K(h, i)
+	local may, number = sunpack('>BI6', h, 2)
+	local name, generation, pi = ARGV[i + 1], ARGV[i + 2], i + 3
+	local pf = sunpack('>B', ARGV[pi], 2)
+	local next = pi + 2 + (pf % 4 >= 2 and 1 or 0)
+	local s = call('HGET', Q .. 'k', name)
+	local t = s and munpack(s)
+
+	if not t or t.generation ~= generation then
+		t = {generation = generation, newest = 0, ticks = {}}
+	end
+	for k = 1, #t.ticks do
+		if t.ticks[k][1] == number then
+			return {t.ticks[k][2], ''}, next
+		end
+	end
+	if number <= t.newest then
+		return {'0', 'it has been dealt with'}, next
+	end
+	local r = B.tick_add(pi, may == 1, t.last)
+	t.newest = number
+	table.insert(t.ticks, 1, {number, r[1]})
+	t.ticks[11] = nil
+	if r[1] ~= '0' then
+		t.last = r[1]
+	end
+	call('HSET', Q .. 'k', name, mpack(t))
+	return r, next
+end
+
 -- --- reserve ---
 -- R flags count(4) lease+1(6) seed(8); worker. flags: 1 handler, 2 worker.
 

@@ -241,11 +241,33 @@ end
 
 -- --- what others are told ---
 
+-- Somebody listens to the news: asked once, when there is some.
 function B.note(kind, j, text)
-	if B.watched then
+	if B.heard == nil then
+		B.heard = call('PUBSUB', 'NUMSUB',
+		    sub(B.channel, 1, -5) .. 'news')[2] > 0
+	end
+	if B.watched or B.heard then
 		B.news[#B.news + 1] = {kind, j.id, j.state, j.attempt, W,
 		    text or false}
 	end
+end
+
+-- One message for all; its form is in news.c.
+function B.news_publish()
+	local name = string.match(Q, '{(.*)}:$')
+	local parts = {spack('>I2BB', B.inst, B.watched and 1 or 0, #name),
+	    name}
+
+	for i = 1, #B.news do
+		local n = B.news[i]
+
+		parts[#parts + 1] = spack('>BBI4I6BI4', n[1], n[3], n[4],
+		    n[5], #n[2], n[6] and #n[6] + 1 or 0)
+		parts[#parts + 1] = n[2]
+		parts[#parts + 1] = n[6] or ''
+	end
+	call('PUBLISH', sub(B.channel, 1, -5) .. 'news', table.concat(parts))
 end
 
 function B.owe(kind, j, result, error)
@@ -1299,11 +1321,15 @@ function B.commit(results)
 	local bits = B.ready_bits()
 	B.announce(due, bits)
 	B.queue_write()
-	for _, e in ipairs({{'news', B.news}, {'owed', B.owed}, {'out', B.out},
-	    {'ended', B.ended}}) do
+	if B.news[1] and B.heard then
+		B.news_publish()
+	end
+	for _, e in ipairs({{B.watched and 'news' or 'published', B.news},
+	    {'owed', B.owed}, {'out', B.out}, {'ended', B.ended}}) do
 		if e[2][1] then
 			extras[#extras + 1] = e[1]
-			extras[#extras + 1] = e[2]
+			extras[#extras + 1] = e[1] ~= 'published' and e[2] or
+			    0
 		end
 	end
 	return {M, q.due >= B.NEVER and -1 or max(q.due - M, 0), bits, results,
