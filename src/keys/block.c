@@ -305,12 +305,13 @@ arg_timeout(struct kcall *c, size_t i, int64_t *ret_deadline)
 		put_error(c, "ERR timeout is not a float or out of range");
 		return false;
 	}
-	if (s < 0) {
+	s = ceill(s * 1000);
+	/* Redis calls that negative too which no number of ms holds. */
+	if (s < 0 || s >= 0x1p63L) {
 		put_error(c, "ERR timeout is negative");
 		return false;
 	}
-	s = ceill(s * 1000);
-	if (s > (long double)(INT64_MAX - c->ks->mono_ms)) {
+	if (s > (long double)(INT64_MAX - c->ks->wall_ms)) {
 		put_error(c, "ERR timeout is out of range");
 		return false;
 	}

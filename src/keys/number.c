@@ -84,6 +84,38 @@ arg_number(struct kcall *c, size_t i, int64_t *ret)
 }
 
 bool
+arg_range(struct kcall *c, size_t i, int64_t min, int64_t max,
+    const char *text, int64_t *ret)
+{
+	bool is_int = num_int(c->argv[i], ret);
+
+	if (is_int && *ret >= min && *ret <= max)
+		return true;
+	if (text)
+		put_error(c, "ERR %s", text);
+	else if (!is_int)
+		put_not_integer(c);
+	else
+		put_error(c, "ERR value is out of range, value must between"
+		    " %lld and %lld", (long long)min, (long long)max);
+	return false;
+}
+
+bool
+range_clamp(int64_t len, int64_t *start, int64_t *stop)
+{
+	if (*start < 0)
+		*start += len;
+	if (*stop < 0)
+		*stop += len;
+	if (*start < 0)
+		*start = 0;
+	if (*stop >= len)
+		*stop = len - 1;
+	return *start <= *stop && *start < len;
+}
+
+bool
 arg_expiry(struct kcall *c, const struct expiry_arg *a, int64_t *ret)
 {
 	int64_t ms;

@@ -12,6 +12,7 @@
  *   reply.c    answers under construction
  *   number.c   numbers in Redis' spelling
  *   string.c   commands of strings     key_cmd.c, expire.c   of any key
+ *   list*.c    of lists, over klist.c
  *
  * Main thread only.
  */
@@ -116,6 +117,7 @@ struct ktype {
 
 /* By enum key_type; none for KEY_STRING but its name. */
 extern const struct ktype *const key_types[KEY_TYPES];
+extern const struct ktype list_type, zset_type;
 
 struct keys {
 	struct journal *journal;
@@ -407,6 +409,13 @@ enum { NUM_REAL_MAX = 5 * 1024 };
 size_t num_real_text(long double v, char *out);
 /* The argument, or the answer is an error already. */
 MUSTCHECK bool arg_number(struct kcall *c, size_t i, int64_t *ret);
+/* The same within bounds; text is the answer for anything else (may be NULL).
+ */
+MUSTCHECK bool arg_range(struct kcall *c, size_t i, int64_t min, int64_t max,
+    const char *text, int64_t *ret);
+/* A range as LRANGE has it (negative: from the end), of len elements; false:
+ * it is empty. */
+MUSTCHECK bool range_clamp(int64_t len, int64_t *start, int64_t *stop);
 
 /* An expiry as it was said: ms (or s) from now, or since 1970. */
 struct expiry_arg {

@@ -6,4 +6,5 @@ static const struct ktype string_type = {.name = "string"};
 
 const struct ktype *const key_types[KEY_TYPES] = {
 	[KEY_STRING] = &string_type,
+	[KEY_LIST] = &list_type,
 };
