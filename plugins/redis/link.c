@@ -11,6 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "redis/error.h"
 #include "redis/mem.h"
 #include "redis/resolve.h"
 #include "redis/tls.h"
@@ -66,6 +67,7 @@ struct rlink {
 
 static void begin(struct rlink *l);
 static void lost(struct rlink *l, const char *why);
+static void lost_by(struct rlink *l, const char *why, bool refused);
 
 /* --- the caller may free the link in whatever it is told --- */
 
@@ -328,7 +330,7 @@ disconnect(struct rlink *l)
 /* The reader is still in use where this is called from: it goes with the next
  * connection. */
 static void
-lost(struct rlink *l, const char *why)
+lost_by(struct rlink *l, const char *why, bool refused)
 {
 	char text[BH_ERROR_TEXT];
 
@@ -341,8 +343,14 @@ lost(struct rlink *l, const char *why)
 	if (!l->dead && !l->c.once)
 		wait_again(l);
 	if (!l->dead)
-		l->c.on_down(l->c.arg, text);
+		l->c.on_down(l->c.arg, text, refused);
 	(void)leave(l);
+}
+
+static void
+lost(struct rlink *l, const char *why)
+{
+	lost_by(l, why, false);
 }
 
 /* --- the greeting --- */
@@ -363,11 +371,13 @@ static void
 greeted(void *arg, redisReply *r)
 {
 	struct rlink *l = arg;
+	char why[BH_ERROR_TEXT];
 
 	if (!r || l->state != L_GREET)
 		return;
 	if (r->type == REDIS_REPLY_ERROR) {
-		lost(l, r->str);
+		(void)rerror_text(r->str, why);
+		lost_by(l, why, !rerror_passes(r->str));
 		return;
 	}
 	if (--l->greetings == 0)
@@ -426,7 +436,7 @@ shake_hands(struct rlink *l)
 	if (rc == 1)
 		greet(l);
 	else if (rc == RTLS_FAILED)
-		lost(l, why);
+		lost_by(l, why, true);
 	else
 		watch(l, rc == RTLS_READ ? EV_READ : EV_WRITE);
 }
@@ -476,7 +486,7 @@ open_socket(struct rlink *l, int family, const struct sockaddr *addr,
 }
 
 static void
-refused(struct rlink *l, int code)
+unreachable(struct rlink *l, int code)
 {
 	char where[140], why[BH_ERROR_TEXT];
 
@@ -500,7 +510,7 @@ try_addresses(struct rlink *l, int code)
 			return;
 		code = errno;
 	}
-	refused(l, code);
+	unreachable(l, code);
 }
 
 static void
@@ -529,7 +539,7 @@ begin_unix(struct rlink *l)
 
 	snprintf(a.sun_path, sizeof(a.sun_path), "%s", l->url.path);
 	if (!open_socket(l, AF_UNIX, (struct sockaddr *)&a, sizeof(a)))
-		refused(l, errno);
+		unreachable(l, errno);
 }
 
 static void
@@ -658,7 +668,7 @@ on_io(struct ev_loop *loop, ev_io *w, int what)
 			l->addr = l->addr->ai_next;
 			try_addresses(l, code);
 		} else if (code) {
-			refused(l, code);
+			unreachable(l, code);
 		} else {
 			connected(l);
 		}

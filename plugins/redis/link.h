@@ -42,8 +42,9 @@ struct rlink_config {
 	bool once;			/* is not connected again */
 	/* In the order of a life; all may be NULL but on_down. */
 	void (*on_up)(void *arg);
-	/* It was lost, or could not be had. */
-	void (*on_down)(void *arg, const char *why);
+	/* It was lost, or could not be had. refused: the server is there and
+	 * says no (password, certificate): somebody has to change something. */
+	void (*on_down)(void *arg, const char *why, bool refused);
 	/* A reply that nobody waits for: a message of a subscription. */
 	void (*on_push)(void *arg, struct redisReply *r);
 	void *arg;

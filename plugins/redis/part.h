@@ -2,7 +2,8 @@
 /*
  * The parts of the Redis backend, each with a file of its own name:
  *
- *	redis	the vtable, the turn, what has to be told about the server
+ *	redis	the vtable, the turn, life and end
+ *	server	the main link: who is at its end, whether it may be used
  *	answer	requests that are answered without asking the server
  *	script	EVALSHA, and the scripts of lua/
  *	jobs	put, reserve, finish, extend, get
@@ -32,11 +33,14 @@ struct rkeys;
 struct rpubsub;
 struct rthrottle;
 struct rscripts;
+struct rserver;
 
 struct redis_be {
 	const struct bh_host *host;
 	struct redis_config config;	/* owned */
-	struct rlink *main;		/* commands and scripts */
+	struct rserver *server;
+	struct rlink *main;		/* commands and scripts; NULL: it is
+					   not known yet where to */
 	/* The server has been looked at and may be used: true between
 	 * r*_up() and r*_down(). Otherwise away says why. */
 	bool ready;
@@ -47,6 +51,7 @@ struct redis_be {
 	void *events_arg;
 	bool watching;			/* events->job is wanted */
 	bool draining;
+	bool closing;			/* the links are gone for good */
 	struct rjobs *jobs;
 	struct rlists *lists;
 	struct rkeys *keys;
@@ -54,6 +59,23 @@ struct redis_be {
 	struct rthrottle *throttle;
 	struct rscripts *scripts;
 };
+
+/* --- server.c --- */
+
+int rserver_new(struct redis_be *be, char err[BH_ERROR_TEXT]);
+void rserver_free(struct redis_be *be);
+/* The first attempt has ended, one way or the other. */
+bool rserver_tried(const struct redis_be *be);
+/* Why the server must not be used, or NULL. */
+const char *rserver_refused(const struct redis_be *be);
+/* That it has lost what it had, or an empty string. */
+const char *rserver_loss(const struct redis_be *be);
+/* An error has come: some say that the master is another one now. */
+void rserver_heed(struct redis_be *be, const char *error);
+/* Another link to the same server: what c does not say is filled in. */
+struct rlink *be_link(struct redis_be *be, const struct rlink_config *c);
+void be_tell(const struct redis_be *be, enum bh_log_level level,
+    const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* --- answer.c --- */
 
@@ -105,8 +127,9 @@ void rscript_free(struct redis_be *be);
  * new: once, at the start. up, down: the server is ready, or is not any more
  * (replies under way have been called with NULL by then). begin, end: halves
  * of the turn; end answers with the mono ms of the next thing due, INT64_MAX
- * none. idle: nothing is under way at the server. free: what waits is
- * answered with BH_E_CANCELED by be_fail() first. */
+ * none. idle: nothing is under way at the server. free: the links are gone, and
+ * what was under way has been called with NULL; what waits is answered with
+ * BH_E_CANCELED by be_fail(). */
 
 void rjobs_new(struct redis_be *be);
 void rjobs_up(struct redis_be *be);
@@ -154,6 +177,8 @@ void rkeys_command(void *be, struct bh_key_command *r);
 
 void rpubsub_new(struct redis_be *be);
 void rpubsub_up(struct redis_be *be);
+void rpubsub_down(struct redis_be *be);
+bool rpubsub_idle(const struct redis_be *be);
 void rpubsub_free(struct redis_be *be);
 void rpubsub_publish(void *be, struct bh_publish *r);
 void rpubsub_subscribe(void *be, struct bh_bytes pattern, bool on);

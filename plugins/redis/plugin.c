@@ -1,13 +1,52 @@
 /* SPDX-License-Identifier: MIT */
 /* The plugin: the daemon's options become a backend. */
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "plugin.h"
 #include "redis/redis.h"
 
+enum { PASSWORD_MAX = 512 };
+
+/* The first line of a file, if there is one. */
+static bool
+read_line(const char *dir, const char *prefix, const char *name,
+    char out[PASSWORD_MAX])
+{
+	char path[4200];
+	bool ok = false;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s%s", dir, prefix, name);
+	f = fopen(path, "re");
+	if (f)
+		ok = fgets(out, PASSWORD_MAX, f) != NULL;
+	if (f)
+		fclose(f);
+	out[ok ? strcspn(out, "\n") : 0] = '\0';
+	return ok;
+}
+
+/* Where secret(name) of scripts looks too: systemd's credentials, then
+ * secrets_dir. */
+static void
+read_password(const struct bh_host *host, char out[PASSWORD_MAX])
+{
+	const char *name = host->option_str("backend.password");
+	const char *dir = getenv("CREDENTIALS_DIRECTORY");
+
+	if (dir && (read_line(dir, "", name, out) ||
+	    read_line(dir, "secrets_", name, out)))
+		return;
+	(void)read_line(host->option_str("secrets_dir"), "", name, out);
+}
+
 static int
 open_backend(void **ret, const struct bh_host *host, char err[BH_ERROR_TEXT])
 {
+	char password[PASSWORD_MAX];
+	int rc;
 	struct redis_config c = {
 	    .url = host->option_str("backend.url"),
 	    .sentinels = host->option_list("backend.sentinel"),
@@ -17,7 +56,11 @@ open_backend(void **ret, const struct bh_host *host, char err[BH_ERROR_TEXT])
 	    .state_dir = host->option_str("state_dir"),
 	    .accept_loss = host->option_int("backend.accept_loss") != 0};
 
-	return redis_open(ret, &c, host, err);
+	read_password(host, password);
+	c.password = password;
+	rc = redis_open(ret, &c, host, err);
+	explicit_bzero(password, sizeof(password));
+	return rc;
 }
 
 static const struct bh_backend_type type = {&redis_ops, open_backend};

@@ -2,62 +2,12 @@
 #include "redis/redis.h"
 
 #include <ev.h>
-#include <stdarg.h>
 
 #include "redis/mem.h"
 #include "redis/part.h"
-#include "redis/tls.h"
 
-#define TIMEOUT_MS 5000
-
-/* --- the server comes and goes --- */
-
-static void
-tell(const struct redis_be *be, enum bh_log_level level, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static void
-tell(const struct redis_be *be, enum bh_log_level level, const char *fmt, ...)
-{
-	char text[400];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	be->host->log(level, "redis", text);
-}
-
-static void
-on_up(void *arg)
-{
-	struct redis_be *be = arg;
-
-	be->ready = true;
-	be->away[0] = '\0';
-	rscript_up(be);
-	rpubsub_up(be);
-	rjobs_up(be);
-	rlist_up(be);
-	be->host->wake();
-}
-
-static void
-on_down(void *arg, const char *why)
-{
-	struct redis_be *be = arg;
-	bool was = be->ready;
-
-	be->ready = false;
-	snprintf(be->away, sizeof(be->away), "Redis is away: %s", why);
-	if (!was)
-		return;
-	tell(be, BH_LOG_WARN, "%s", be->away);
-	rkeys_down(be);
-	rjobs_down(be);
-	rlist_down(be);
-	be->host->wake();
-}
+/* A start does not wait longer for the server. */
+#define PATIENCE_S 6.0
 
 /* --- life --- */
 
@@ -67,38 +17,62 @@ copy(const char *s)
 	return mem_str(s ? s : "");
 }
 
+static char **
+copy_list(char *const *list)
+{
+	size_t n = 0;
+	char **out;
+
+	while (list && list[n])
+		n++;
+	out = mem_new((n + 1) * sizeof(*out));
+	for (size_t i = 0; i < n; i++)
+		out[i] = mem_str(list[i]);
+	return out;
+}
+
 static void
 keep_config(struct redis_be *be, const struct redis_config *c)
 {
 	be->config = *c;
 	be->config.url = copy(c->url);
+	be->config.sentinels = copy_list(c->sentinels);
 	be->config.sentinel_master = copy(c->sentinel_master);
+	be->config.password = copy(c->password);
 	be->config.ca_file = copy(c->ca_file);
 	be->config.prefix = copy(c->prefix);
 	be->config.state_dir = copy(c->state_dir);
-	be->config.sentinels = NULL;
+}
+
+/* What copy() made. */
+static void
+drop(const char *s)
+{
+	free((void *)(uintptr_t)s);
 }
 
 static void
 drop_config(struct redis_be *be)
 {
-	free((void *)(uintptr_t)be->config.url);
-	free((void *)(uintptr_t)be->config.sentinel_master);
-	free((void *)(uintptr_t)be->config.ca_file);
-	free((void *)(uintptr_t)be->config.prefix);
-	free((void *)(uintptr_t)be->config.state_dir);
+	char *const *list = be->config.sentinels;
+
+	for (size_t i = 0; list[i]; i++)
+		free(list[i]);
+	drop((const char *)list);
+	drop(be->config.url);
+	drop(be->config.sentinel_master);
+	drop(be->config.password);
+	drop(be->config.ca_file);
+	drop(be->config.prefix);
+	drop(be->config.state_dir);
 }
 
-static void redis_close(void *arg);
-
-void
-redis_abandon(void *arg)
+static void
+closing(struct redis_be *be)
 {
-	struct redis_be *be = arg;
-
 	be->ready = false;
-	rlink_free(&be->main);
-	redis_close(be);
+	be->closing = true;
+	snprintf(be->away, sizeof(be->away), "the store is closed");
 }
 
 static void
@@ -106,12 +80,14 @@ redis_close(void *arg)
 {
 	struct redis_be *be = arg;
 
-	be->ready = false;
+	closing(be);
+	/* The links first: what is under way on them is answered. */
+	rpubsub_down(be);
+	rserver_free(be);
 	rjobs_free(be);
 	rlist_free(be);
-	rpubsub_free(be);
-	rlink_free(&be->main);
 	rkeys_free(be);
+	rpubsub_free(be);
 	rscript_free(be);
 	while (be_answers(be))
 		;
@@ -119,35 +95,64 @@ redis_close(void *arg)
 	free(be);
 }
 
+void
+redis_abandon(void *arg)
+{
+	struct redis_be *be = arg;
+
+	closing(be);
+	rlink_free(&be->main);
+	redis_close(be);
+}
+
+static void
+on_patience(struct ev_loop *loop, ev_timer *w, int what)
+{
+	(void)loop, (void)what;
+	*(bool *)w->data = true;
+}
+
+/* Until the server has been looked at, or is seen to be away. */
+static void
+first_look(struct redis_be *be)
+{
+	ev_timer patience;
+	bool enough = false;
+
+	ev_now_update(be->host->loop);
+	ev_timer_init(&patience, on_patience, PATIENCE_S, 0);
+	patience.data = &enough;
+	ev_timer_start(be->host->loop, &patience);
+	while (!enough && !rserver_tried(be))
+		ev_run(be->host->loop, EVRUN_ONCE);
+	ev_timer_stop(be->host->loop, &patience);
+}
+
 int
 redis_open(void **ret, const struct redis_config *c,
     const struct bh_host *host, char err[BH_ERROR_TEXT])
 {
-	struct redis_be *be;
-	struct redis_url url;
-	struct rlink_config lc = {.loop = host->loop, .url = &url,
-	    .name = "bellhop", .timeout_ms = TIMEOUT_MS, .on_up = on_up,
-	    .on_down = on_down};
+	struct redis_be *be = mem_new(sizeof(*be));
 
-	if (redis_url_parse(&url, c->url, err) < 0)
-		return -1;
-	be = mem_new(sizeof(*be));
 	be->host = host;
 	be->answers_tail = &be->answers;
+	host->now(&be->wall_ms, &be->mono_ms);
 	keep_config(be, c);
-	snprintf(be->away, sizeof(be->away), "Redis has not answered yet");
 	rscript_new(be);
 	rkeys_new(be);
 	rpubsub_new(be);
 	rjobs_new(be);
 	rlist_new(be);
-	lc.arg = be;
-	be->main = rlink_new(&lc);
-	redis_url_done(&url);
-	while (!be->ready && !strncmp(be->away, "Redis has", 9))
-		ev_run(host->loop, EVRUN_ONCE);
-	*ret = be;
-	return 0;
+	if (rserver_new(be, err) == 0) {
+		first_look(be);
+		if (!rserver_refused(be)) {
+			*ret = be;
+			return 0;
+		}
+		snprintf(err, BH_ERROR_TEXT, "%s", rserver_refused(be));
+	}
+	redis_close(be);
+	return -1;
 }
 
 /* --- the turn --- */
@@ -221,7 +226,8 @@ redis_health(void *arg, struct bh_health *ret)
 
 	*ret = (struct bh_health){.type = redis_ops.name,
 	    .accepting = be->ready};
-	snprintf(ret->text, sizeof(ret->text), "%.199s", be->away);
+	snprintf(ret->text, sizeof(ret->text), "%.199s", be->ready ?
+	    rserver_loss(be) : be->away);
 }
 
 static void
@@ -238,8 +244,8 @@ redis_idle(void *arg)
 {
 	struct redis_be *be = arg;
 
-	return !be->answers && rkeys_idle(be) && rjobs_idle(be) &&
-	    rlist_idle(be);
+	return !be->answers && rkeys_idle(be) && rpubsub_idle(be) &&
+	    rjobs_idle(be) && rlist_idle(be);
 }
 
 const struct bh_backend_ops redis_ops = {

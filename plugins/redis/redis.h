@@ -9,6 +9,7 @@ struct redis_config {
 	const char *url;
 	char *const *sentinels;		/* ends with NULL */
 	const char *sentinel_master;
+	const char *password;		/* when the url has none; or empty */
 	const char *ca_file;		/* empty: the system's */
 	const char *prefix;		/* of all keys that are not users' */
 	const char *state_dir;
@@ -20,7 +21,7 @@ struct redis_config {
 
 extern const struct bh_backend_ops redis_ops;
 
-/* Waits until the server has been looked at, or some seconds: 0, also when
+/* host lives longer. Waits until the server has been looked at, or some seconds: 0, also when
  * Redis is away, or -1 with a sentence when it must not be used so. */
 int redis_open(void **ret, const struct redis_config *c,
     const struct bh_host *host, char err[BH_ERROR_TEXT]);

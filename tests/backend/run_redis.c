@@ -166,7 +166,7 @@ static void *
 reopen(struct suite_env *t)
 {
 	struct redis_config c = {.url = url, .prefix = "bh:",
-	    .state_dir = t->dir, .ca_file = "", .accept_loss = true,
+	    .state_dir = t->dir, .accept_loss = true,
 	    .turn_clock = true};
 	char why[BH_ERROR_TEXT];
 	void *be;

@@ -263,6 +263,14 @@ message_next(struct suite_env *t)
 /* --- a test's life --- */
 
 static void
+listen_all(struct suite_env *t)
+{
+	t->ops->listen(t->be, &suite_events, t);
+	if (t->ops->subscribe)
+		t->ops->subscribe(t->be, bytes("*"), true);
+}
+
+static void
 reopen_with(struct suite_env *t, void *(*how)(struct suite_env *, void *),
     int64_t down_ms)
 {
@@ -272,7 +280,7 @@ reopen_with(struct suite_env *t, void *(*how)(struct suite_env *, void *),
 	t->be = how(t, t->be);
 	t->in_turn = false;
 	assert_non_null(t->be);
-	t->ops->listen(t->be, &suite_events, t);
+	listen_all(t);
 	suite_settle(t);
 }
 
@@ -343,7 +351,7 @@ env_setup(void **state)
 	*state = t;
 	if (!t->be)
 		return -1;
-	t->ops->listen(t->be, &suite_events, t);
+	listen_all(t);
 	return 0;
 }
 
