@@ -439,6 +439,35 @@ key_store_obj(struct kcall *c, struct bh_bytes name, enum key_type type,
 	key_settled(c, k);
 }
 
+int64_t
+key_reserve(struct kcall *c, struct bh_bytes name)
+{
+	return new_id(c->ks, name);
+}
+
+void
+key_part_early(struct kcall *c, int64_t id, struct bh_bytes part,
+    struct bh_bytes value)
+{
+	if (id)
+		disk_part_early(c->ks, id, part, value);
+}
+
+void
+key_store_written(struct kcall *c, struct bh_bytes name, enum key_type type,
+    void *obj, int64_t id)
+{
+	struct key *k = key_peek(c, name);
+
+	if (k)
+		key_delete(c, k);
+	k = key_new(c->ks, name, type, id);
+	k->stored = id != 0;
+	k->obj = obj;
+	key_changed(c, k);
+	key_settled(c, k);
+}
+
 /* The same key in another place: nothing of its value is written again. */
 static void
 key_move(struct kcall *c, struct key *k, struct bh_bytes name)

@@ -95,6 +95,17 @@ disk_part(struct kcall *c, struct key *k, enum jrec_kind kind,
 }
 
 void
+disk_part_early(struct keys *ks, int64_t id, struct bh_bytes part,
+    struct bh_bytes value)
+{
+	struct jrec r = {.kind = JR_KEY_PART_SET, .id = id};
+
+	r.u.part.part = part;
+	r.u.part.value = value;
+	journal_append(ks->journal, &r);
+}
+
+void
 disk_dirty(struct kcall *c, struct key *k)
 {
 	struct keys *ks = c->ks;

@@ -1,10 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Commands of keys of any type. */
-#include <ctype.h>
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "base/rng.h"
 #include "base/str.h"
 #include "keys/part.h"
@@ -224,60 +219,16 @@ k_keys(struct kcall *c)
 	c->step = keys_step;
 }
 
-struct scan {
-	uint64_t cursor;
-	int64_t count;
-	struct bh_bytes match, type;
-};
-
-static bool
-parse_scan(struct kcall *c, struct scan *s)
-{
-	char text[32], *end;
-	size_t i;
-
-	if (c->argv[1].len >= sizeof(text) || memchr(c->argv[1].data, 0,
-	    c->argv[1].len)) {
-		put_error(c, "ERR invalid cursor");
-		return false;
-	}
-	memcpy(text, c->argv[1].data, c->argv[1].len);
-	text[c->argv[1].len] = '\0';
-	errno = 0;
-	s->cursor = strtoul(text, &end, 10);
-	if (isspace((unsigned char)text[0]) || *end || errno == ERANGE) {
-		put_error(c, "ERR invalid cursor");
-		return false;
-	}
-	for (i = 2; i + 1 < c->argc; i += 2) {
-		if (is(c->argv[i], "COUNT")) {
-			if (!arg_number(c, i + 1, &s->count))
-				return false;
-			if (s->count < 1)
-				break;
-		} else if (is(c->argv[i], "MATCH")) {
-			s->match = c->argv[i + 1];
-		} else if (is(c->argv[i], "TYPE")) {
-			s->type = c->argv[i + 1];
-		} else {
-			break;
-		}
-	}
-	if (i < c->argc)
-		put_syntax(c);
-	return i >= c->argc;
-}
-
 /* A cursor says how many keys at the front of `all` are still to be seen; 0
  * starts and ends. COUNT is a hint, and no more than a slice. */
 void
 k_scan(struct kcall *c)
 {
-	struct scan s = {.count = 10};
+	struct scan_args s = {0};
 	struct keys *ks = c->ks;
 	size_t at, cursor, open, n = 0;
 
-	if (!parse_scan(c, &s))
+	if (!arg_cursor(c, 1, &s.cursor) || !arg_scan(c, 2, true, &s))
 		return;
 	show_all(c);
 	put_array(c, 2);

@@ -11,8 +11,11 @@
  *   type.c     what each type of value brings
  *   reply.c    answers under construction
  *   number.c   numbers in Redis' spelling
+ *   scan.c     arguments of SCAN and its like
  *   string.c   commands of strings     key_cmd.c, expire.c   of any key
  *   list*.c    of lists, over klist.c
+ *   hash.c     of hashes               set.c, setop.c        of sets
+ *   bag.c      what both are made of, and bag_type.c, pairs.c
  *
  * Main thread only.
  */
@@ -117,7 +120,7 @@ struct ktype {
 
 /* By enum key_type; none for KEY_STRING but its name. */
 extern const struct ktype *const key_types[KEY_TYPES];
-extern const struct ktype list_type, zset_type;
+extern const struct ktype list_type, zset_type, hash_type, set_type;
 
 struct keys {
 	struct journal *journal;
@@ -229,7 +232,8 @@ void put_null_array(struct kcall *c);
 void put_status(struct kcall *c, const char *text);	/* lives for ever */
 void put_ok(struct kcall *c);
 void put_int(struct kcall *c, int64_t v);
-void put_bytes(struct kcall *c, const void *data, size_t len);	/* copied */
+/* Copied; answers with the copy. */
+struct bh_bytes put_bytes(struct kcall *c, const void *data, size_t len);
 PRINTF(2, 3) void put_text(struct kcall *c, const char *fmt, ...);
 void put_val(struct kcall *c, struct kval *v);		/* held; NULL: null */
 void put_array(struct kcall *c, size_t n);
@@ -237,10 +241,14 @@ size_t put_array_open(struct kcall *c);
 void put_array_close(struct kcall *c, size_t open, size_t n);
 /* A cursor in the place of the null that was put as item `at`. */
 void put_cursor(struct kcall *c, size_t at, uint64_t cursor);
+/* A page of a key that is not there. */
+void put_empty_scan(struct kcall *c);
 PRINTF(2, 3) void put_error(struct kcall *c, const char *fmt, ...);
 void put_syntax(struct kcall *c);
 void put_not_integer(struct kcall *c);
 void put_wrong_type(struct kcall *c);
+/* "wrong number of arguments for 'hset' command" */
+void put_bad_arity(struct kcall *c);
 /* "invalid expire time in 'set' command" */
 void put_bad_expire(struct kcall *c);
 /* An error has been put. */
@@ -296,6 +304,16 @@ void key_settled(struct kcall *c, struct key *k);
  * COPY and the like. Empty: the name is free then. */
 void key_store_obj(struct kcall *c, struct bh_bytes name, enum key_type type,
     void *obj, int64_t expires_at);
+/*
+ * The same for what is big, in slices of a walk: a number for the name's new
+ * key (0: it is volatile), each part under that number, and at last the key.
+ * Parts of a number without a key are nothing to who reads them back.
+ */
+int64_t key_reserve(struct kcall *c, struct bh_bytes name);
+void key_part_early(struct kcall *c, int64_t id, struct bh_bytes part,
+    struct bh_bytes value);
+void key_store_written(struct kcall *c, struct bh_bytes name,
+    enum key_type type, void *obj, int64_t id);
 
 /* at 0: never. */
 void key_set_expiry(struct kcall *c, struct key *k, int64_t at);
@@ -332,6 +350,9 @@ void keys_free_all(struct keys *ks);
 
 void disk_part(struct kcall *c, struct key *k, enum jrec_kind kind,
     struct bh_bytes part, struct bh_bytes value);
+/* Of a number that is no key's yet: not held until a walk's end. */
+void disk_part_early(struct keys *ks, int64_t id, struct bh_bytes part,
+    struct bh_bytes value);
 /* The key differs from its row. */
 void disk_dirty(struct kcall *c, struct key *k);
 /* The key goes; parts: what it has on the disk. */
@@ -426,6 +447,20 @@ struct expiry_arg {
 /* Wall ms; false: the answer is an error. */
 MUSTCHECK bool arg_expiry(struct kcall *c, const struct expiry_arg *a,
     int64_t *ret);
+
+/* --- scan.c --- */
+
+struct scan_args {
+	uint64_t cursor;
+	int64_t count;
+	struct bh_bytes match, type;	/* data NULL: not given */
+};
+
+/* The cursor at argv[i], and the options from there on; false: the answer is
+ * an error. */
+MUSTCHECK bool arg_cursor(struct kcall *c, size_t i, uint64_t *ret);
+MUSTCHECK bool arg_scan(struct kcall *c, size_t i, bool with_type,
+    struct scan_args *s);
 
 static inline bool
 bytes_equal(struct bh_bytes a, struct bh_bytes b)

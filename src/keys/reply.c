@@ -139,10 +139,10 @@ put_int(struct kcall *c, int64_t v)
 	put(c, BH_INTEGER)->i = v;
 }
 
-void
+struct bh_bytes
 put_bytes(struct kcall *c, const void *data, size_t len)
 {
-	put(c, BH_STRING)->s = copy(c->re, data, len);
+	return put(c, BH_STRING)->s = copy(c->re, data, len);
 }
 
 void
@@ -206,6 +206,14 @@ put_cursor(struct kcall *c, size_t at, uint64_t cursor)
 }
 
 void
+put_empty_scan(struct kcall *c)
+{
+	put_array(c, 2);
+	put_bytes(c, "0", 1);
+	put_array(c, 0);
+}
+
+void
 put_error(struct kcall *c, const char *fmt, ...)
 {
 	char text[256];
@@ -244,8 +252,9 @@ put_wrong_type(struct kcall *c)
 	    " of value");
 }
 
-void
-put_bad_expire(struct kcall *c)
+/* An error about the command, whose name is written small in it. */
+static void
+put_about(struct kcall *c, const char *before)
 {
 	char name[24];
 	size_t n = 0;
@@ -253,5 +262,17 @@ put_bad_expire(struct kcall *c)
 	for (; c->cmd->name[n] && n < sizeof(name) - 1; n++)
 		name[n] = (char)(c->cmd->name[n] | 0x20);
 	name[n] = '\0';
-	put_error(c, "ERR invalid expire time in '%s' command", name);
+	put_error(c, "ERR %s '%s' command", before, name);
+}
+
+void
+put_bad_expire(struct kcall *c)
+{
+	put_about(c, "invalid expire time in");
+}
+
+void
+put_bad_arity(struct kcall *c)
+{
+	put_about(c, "wrong number of arguments for");
 }

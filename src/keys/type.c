@@ -7,4 +7,6 @@ static const struct ktype string_type = {.name = "string"};
 const struct ktype *const key_types[KEY_TYPES] = {
 	[KEY_STRING] = &string_type,
 	[KEY_LIST] = &list_type,
+	[KEY_HASH] = &hash_type,
+	[KEY_SET] = &set_type,
 };

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+/* What hashes and sets bring as types of values: both are bags, and a part is
+ * a pair of theirs. */
+#include "keys/pairs.h"
+
+/* An integer set has at most so many members, as Redis calls it. */
+enum { INTSET_MAX = 512 };
+
+static void *
+make(void)
+{
+	return bag_new();
+}
+
+static void *
+copy(const void *obj)
+{
+	return bag_copy(obj);
+}
+
+static bool
+free_some(void *obj, int *budget)
+{
+	return bag_free_some(obj, budget);
+}
+
+static size_t
+length(const void *obj)
+{
+	return ((const struct bag *)obj)->n;
+}
+
+static size_t
+bytes(const void *obj)
+{
+	return bag_bytes(obj);
+}
+
+static void
+each_part(const void *obj, kpart_fn *fn, void *arg)
+{
+	const struct bag *b = obj;
+	struct bag_walk w = bag_walk(b, b->n);
+	struct bag_pair p;
+
+	while (bag_next(&w, &p))
+		fn(arg, p.key, p.value);
+}
+
+static void
+hash_load(void *obj, struct bh_bytes part, struct bh_bytes value)
+{
+	(void)bag_set(obj, part, value);
+}
+
+static const char *
+hash_encoding(const void *obj)
+{
+	return ((const struct bag *)obj)->big ? "hashtable" : "listpack";
+}
+
+const struct ktype hash_type = {
+	.name = "hash",
+	.encoding = hash_encoding,
+	.make = make,
+	.copy = copy,
+	.free_some = free_some,
+	.length = length,
+	.bytes = bytes,
+	.parts = length,
+	.each_part = each_part,
+	.load_part = hash_load,
+};
+
+/* The mark: it has had a member that is no integer, or too many. */
+bool
+set_add(struct bag *b, struct bh_bytes member)
+{
+	bool added = bag_set(b, member, (struct bh_bytes){NULL, 0});
+	int64_t v;
+
+	if (added && !b->mark)
+		b->mark = b->n > INTSET_MAX || !num_int(member, &v);
+	return added;
+}
+
+static void
+set_load(void *obj, struct bh_bytes part, struct bh_bytes value)
+{
+	(void)value;
+	(void)set_add(obj, part);
+}
+
+static const char *
+set_encoding(const void *obj)
+{
+	return ((const struct bag *)obj)->mark ? "hashtable" : "intset";
+}
+
+const struct ktype set_type = {
+	.name = "set",
+	.encoding = set_encoding,
+	.make = make,
+	.copy = copy,
+	.free_some = free_some,
+	.length = length,
+	.bytes = bytes,
+	.parts = length,
+	.each_part = each_part,
+	.load_part = set_load,
+};
