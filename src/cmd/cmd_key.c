@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Commands of the keyspace: all of them go to the backend as they are, and
  * its answer goes to the client as it is. */
-#include "cmd/key_reply.h"
 #include "cmd/op.h"
+#include "cmd/resp3.h"
 #include "cmd/rows.h"
 #include "cmd/session.h"
 
@@ -16,7 +16,7 @@ answered(struct bh_req *req)
 		return;
 	if (op->key.value->type == BH_ERROR)
 		call->env->stats.errors++;
-	key_reply(call->reply, op->key.value);
+	(void)resp3_reply(call->reply, call->argv, call->argc, op->key.value);
 	op_end(op);
 }
 

@@ -10,6 +10,7 @@
 #include "cmd/key_reply.h"
 #include "cmd/multi.h"
 #include "cmd/op.h"
+#include "cmd/resp3.h"
 #include "cmd/rows.h"
 #include "cmd/session.h"
 
@@ -107,10 +108,13 @@ executed(struct bh_req *req)
 		CHECK(v->n == op->key.nqueued);
 		r->ops->array(r, op->multi->n);
 		for (size_t i = 0; i < op->multi->n; i++) {
-			if (is_sent(&op->multi->items[i]))
-				part = key_reply(r, part);
+			const struct multi_item *it = &op->multi->items[i];
+
+			if (is_sent(it))
+				part = resp3_reply(r, it->words.argv,
+				    it->words.argc, part);
 			else
-				run_at_once(op->call, &op->multi->items[i]);
+				run_at_once(op->call, it);
 		}
 	} else {
 		key_reply(r, v);

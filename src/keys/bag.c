@@ -169,17 +169,22 @@ pack_find(const struct bag *b, struct bh_bytes key)
 	return NULL;
 }
 
-/* Makes `had` bytes at p `want` bytes long; answers with where they are. */
+/* Makes `had` bytes there `want` bytes long; answers with where they are. */
 static char *
 pack_room(struct bag *b, size_t at, size_t had, size_t want)
 {
 	size_t used = b->used - had + want;
+	bool tight = used < b->cap / 4;
 
-	if (used > b->cap || used < b->cap / 4) {
+	if (used > b->cap) {
 		b->cap = (uint32_t)(used + used / 2 + 8);
 		b->pack = xrealloc(b->pack, b->cap);
 	}
 	memmove(b->pack + at + want, b->pack + at + had, b->used - at - had);
+	if (tight) {
+		b->cap = (uint32_t)(used + used / 2 + 8);
+		b->pack = xrealloc(b->pack, b->cap);
+	}
 	b->used = (uint32_t)used;
 	return b->pack + at;
 }

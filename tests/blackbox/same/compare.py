@@ -16,9 +16,11 @@ def unordered(command, ours, theirs):
 
 
 def same_length(command, ours, theirs):
-    """Any elements, but so many."""
+    """Any element, or any elements, but so many."""
+    if ours[:1] == theirs[:1] == b"$":
+        return ours[1:2] != b"-" and theirs[1:2] != b"-"
     return ours.split(b"\r\n")[0] == theirs.split(b"\r\n")[0] and \
-        ours[:1] in b"$*~"
+        ours[:1] in b"*~"
 
 
 def near_time(command, ours, theirs):
