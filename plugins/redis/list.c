@@ -102,3 +102,23 @@ rlist_callback_done(void *be, int64_t id)
 {
 	(void)be, (void)id;
 }
+
+void
+rlist_heard(struct redis_be *be, struct rqueue *q, const char *what,
+    const struct redisReply *list)
+{
+	(void)be, (void)q, (void)what, (void)list;
+}
+
+void
+rlist_told(struct redis_be *be, struct rqueue *q, char kind,
+    struct bh_bytes arg, struct bh_bytes rest)
+{
+	(void)be, (void)q, (void)kind, (void)arg, (void)rest;
+}
+
+void
+rlist_ran(struct redis_be *be, struct rqueue *q, int64_t ms)
+{
+	(void)be, (void)q, (void)ms;
+}

@@ -28,6 +28,7 @@
 #include "redis/redis.h"
 
 struct rjobs;
+struct rqueue;
 struct rlists;
 struct rkeys;
 struct rpubsub;
@@ -167,6 +168,15 @@ void rlist_schedule_put(void *be, struct bh_schedule_put *r);
 void rlist_schedule_list(void *be, struct bh_schedule_list *r);
 void rlist_schedule_remove(void *be, struct bh_schedule_remove *r);
 void rlist_callback_done(void *be, int64_t id);
+/* What a script of jobs has to tell besides its results: what is "news" or
+ * "owed" (lists, see prelude.lua's note() and owe()). From a reply. */
+void rlist_heard(struct redis_be *be, struct rqueue *q, const char *what,
+    const struct redisReply *list);
+/* Another instance has told this on the wake channel; rest: behind arg. */
+void rlist_told(struct redis_be *be, struct rqueue *q, char kind,
+    struct bh_bytes arg, struct bh_bytes rest);
+/* A try has ended after so long. */
+void rlist_ran(struct redis_be *be, struct rqueue *q, int64_t ms);
 
 void rkeys_new(struct redis_be *be);
 void rkeys_down(struct redis_be *be);

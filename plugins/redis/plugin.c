@@ -54,6 +54,7 @@ open_backend(void **ret, const struct bh_host *host, char err[BH_ERROR_TEXT])
 	    .ca_file = host->option_str("backend.ca_file"),
 	    .prefix = host->option_str("backend.prefix"),
 	    .state_dir = host->option_str("state_dir"),
+	    .max_queues = host->option_int("max_queues"),
 	    .accept_loss = host->option_int("backend.accept_loss") != 0};
 
 	read_password(host, password);

@@ -13,6 +13,7 @@ struct redis_config {
 	const char *ca_file;		/* empty: the system's */
 	const char *prefix;		/* of all keys that are not users' */
 	const char *state_dir;
+	int64_t max_queues;		/* 0: as many as there can be */
 	bool accept_loss;
 	/* Scripts get the turn's wall clock instead of the server's: tests
 	 * turn it by hand. */

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "front/host_store.h"
 #include "redis/redis.h"
 #include "suite.h"
 
@@ -103,11 +104,26 @@ host_wake(void)
 	suite_wake(env);
 }
 
+static int64_t
+host_option_int(const char *name)
+{
+	if (strcmp(name, "max_schedules") == 0)
+		return 20;
+	return strcmp(name, "max_queues") == 0 ? 1000 : 0;
+}
+
+static const char *
+host_state_dir(void)
+{
+	return env->dir;
+}
+
 static struct bh_host host = {
 	.version = "test",
 	.log = host_log,
 	.now = host_now,
 	.wake = host_wake,
+	.option_int = host_option_int,
 };
 
 /* --- the loop --- */
@@ -172,6 +188,8 @@ reopen(struct suite_env *t)
 	void *be;
 
 	env = t;
+	host_store_done();
+	host_store_init(&host, t->qopts, host_state_dir);
 	if (redis_open(&be, &c, &host, why) < 0) {
 		print_error("redis: %s\n", why);
 		return NULL;

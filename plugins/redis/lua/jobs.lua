@@ -130,9 +130,12 @@ function OPS.P(h, i)
 	return j.state, i
 end
 
--- N count(4): so many P follow that stand or fall together.
+-- N flags count(4): so many P follow that stand or fall together; a refusal
+-- is {'full', which, waiting, max_waiting}. flags: 1 they are only judged, 2 they have
+-- been already.
 function OPS.N(h, i)
-	local n, from = sunpack('>I4', h, 2), i + 1
+	local nf, n = sunpack('>BI4', h, 2)
+	local from = i + 1
 	local limit, waiting, keys = O.max_waiting, q.c0, {}
 	local refused
 
@@ -144,7 +147,7 @@ function OPS.N(h, i)
 
 		if not (u and (keys[u] or B.unique_holder(u))) then
 			if limit > 0 and waiting + 1 > limit then
-				refused = refused or {k - 1, q.c0, limit}
+				refused = refused or {'full', k - 1, waiting, limit}
 			end
 			waiting = waiting + 1
 		end
@@ -154,8 +157,8 @@ function OPS.N(h, i)
 		i = i + 2 + (pf % 4 >= 2 and 1 or 0) +
 		    (pf % 8 >= 4 and 1 or 0)
 	end
-	if refused and not B.again then
-		return refused, i
+	if nf % 2 == 1 or refused and nf < 2 and not B.again then
+		return refused or {}, i
 	end
 	local r = {}
 	i = from
@@ -784,8 +787,14 @@ function OPS.S(_, i)
 			end
 		end
 	end
-	for _, s in ipairs(call('HGETALL', Q .. 'out')) do
-		left[#left + 1] = s
+	local all = call('HGETALL', Q .. 'out')
+	for k = 1, #all, 2 do
+		local rec = munpack(all[k + 1])
+
+		if rec[6] == B.inst then
+			rec[7] = all[k]
+			left[#left + 1] = rec
+		end
 	end
 	return left, i + 1
 end

@@ -284,11 +284,11 @@ end
 
 -- A copy for another queue: kept here until it has arrived there.
 function B.outgoing(j, to, error)
-	local rec = {to, B.payload(j), j.id, error, W}
+	local rec = {to, B.payload(j), j.id, error, W, B.inst}
 
 	q.on = q.on + 1
 	call('HSET', Q .. 'out', q.on, mpack(rec))
-	rec[6] = q.on
+	rec[7] = q.on
 	B.out[#B.out + 1] = rec
 end
 
@@ -1181,29 +1181,26 @@ function B.begin(key, header, opts, chan)
 	end
 end
 
--- 1: a job for anybody; 2: a batch for a handler.
-function B.ready_bits()
-	local o = O
-
+-- How many jobs and groups are to be had, and how many batches.
+function B.ready_now()
 	if q.pa > 0 or q.hm > 0 or
-	    (o.max_active > 0 and q.c2 >= o.max_active) then
-		return 0
+	    (O.max_active > 0 and q.c2 >= O.max_active) then
+		return 0, 0
 	end
-	if call('ZCARD', Q .. 'w') == 0 then
-		return 0
+	local n = call('ZCARD', Q .. 'w')
+	if n == 0 then
+		return 0, 0
 	end
-	if o.rate and not o.by_group then
+	if O.rate and not O.by_group then
 		local at = B.token_at(q.tat)
 
 		if at > M then
 			B.due_at(at)
-			return 0
+			return 0, 0
 		end
 	end
-	if o.batch_max == 0 then
-		return 3
-	end
-	return call('ZCOUNT', Q .. 'b', '-inf', M) > 0 and 3 or 1
+	return n, O.batch_max == 0 and n or
+	    call('ZCOUNT', Q .. 'b', '-inf', M)
 end
 
 function B.jobs_write()
@@ -1299,7 +1296,7 @@ function B.announce(due, bits)
 	if q.due < due then
 		B.tell('t', string.format('%.0f', max(q.due - M, 0)))
 	end
-	if bits > q.rd then
+	if bits > 0 and bits ~= q.rd and q.rd < 3 then
 		B.tell('r')
 	end
 	q.rd = bits
@@ -1311,15 +1308,15 @@ function B.announce(due, bits)
 	end
 end
 
--- Writes all of it. The answer: M, ms until something is due (-1 never),
--- what is ready, the results, and what else there is to tell.
+-- Writes all of it. The answer: M, ms until something is due (-1 never), how
+-- many are ready and ripe, the results, and what else there is to tell.
 function B.commit(results)
 	local due = max(q.due, 0)
 	local extras = {}
 
 	B.write()
-	local bits = B.ready_bits()
-	B.announce(due, bits)
+	local ready, ripe = B.ready_now()
+	B.announce(due, (ready > 0 and 1 or 0) + (ripe > 0 and 2 or 0))
 	B.queue_write()
 	if B.news[1] and B.heard then
 		B.news_publish()
@@ -1332,6 +1329,6 @@ function B.commit(results)
 			    0
 		end
 	end
-	return {M, q.due >= B.NEVER and -1 or max(q.due - M, 0), bits, results,
-	    extras}
+	return {M, q.due >= B.NEVER and -1 or max(q.due - M, 0), ready, ripe,
+	    results, extras}
 end
