@@ -189,6 +189,16 @@ park_signal(struct keys *ks, const struct key *k)
 		make_ready(ks->parking, l);
 }
 
+void
+park_signal_all(struct keys *ks)
+{
+	struct parked *w;
+
+	TAILQ_FOREACH(w, &ks->parking->all, link)
+		for (size_t i = 0; i < w->n; i++)
+			make_ready(ks->parking, w->places[i].line);
+}
+
 static void
 try_again(struct keys *ks, struct parked *w, struct bh_bytes name)
 {
@@ -213,8 +223,9 @@ serve_line(struct keys *ks, struct line *l)
 	TAILQ_FOREACH_SAFE(at, &l->places, link, next) {
 		struct parked *w = at->who;
 
-		if (!map_get(&ks->by_name, l->hash, &name))
-			return;
+		if (!w->call.gone_too &&
+		    !map_get(&ks->by_name, l->hash, &name))
+			continue;
 		/* A call may stand here twice: it leaves both places. */
 		while (next && next->who == w)
 			next = TAILQ_NEXT(next, link);

@@ -55,6 +55,7 @@ keys_flush(struct kcall *c)
 	struct grave *g;
 
 	watch_touch_all(ks);
+	park_signal_all(ks);
 	g = detach(ks);
 	g->next = ks->graves;
 	ks->graves = g;

@@ -341,6 +341,7 @@ keys_run_due(struct keys *ks)
 	    ks->mono_ms - ks->swept_ms < EXPIRE_EVERY_MS)
 		return;
 	keys_expire(ks);
+	park_serve(ks);
 	t = heap_top(&ks->ttl);
 	if (!t || t->at > ks->wall_ms)
 		ks->swept_ms = ks->mono_ms;

@@ -200,6 +200,8 @@ struct kcall {
 	bool inner;			/* of a script or a transaction: it
 					   must not wait */
 	bool parked;			/* it waits, see block.c */
+	bool gone_too;			/* … and wants to know when a key of
+					   it goes */
 	/* A walk goes on here while step answers true. */
 	bool (*step)(struct kcall *c);
 	size_t at, n;
@@ -239,7 +241,8 @@ void put_val(struct kcall *c, struct kval *v);		/* held; NULL: null */
 void put_array(struct kcall *c, size_t n);
 size_t put_array_open(struct kcall *c);
 void put_array_close(struct kcall *c, size_t open, size_t n);
-/* A cursor in the place of the null that was put as item `at`. */
+/* A text, a cursor in the place of the null that was put as item `at`. */
+void put_text_at(struct kcall *c, size_t at, const char *text);
 void put_cursor(struct kcall *c, size_t at, uint64_t cursor);
 /* A page of a key that is not there. */
 void put_empty_scan(struct kcall *c);
@@ -382,6 +385,8 @@ void call_park(struct kcall *c, const struct bh_bytes *names, size_t n,
     void (*late)(struct kcall *c));
 /* From key_settled(): somebody may wait for this key. */
 void park_signal(struct keys *ks, const struct key *k);
+/* All keys are gone. */
+void park_signal_all(struct keys *ks);
 /* After each command: those whose key has changed try again. */
 void park_serve(struct keys *ks);
 void park_expire(struct keys *ks);

@@ -195,14 +195,19 @@ put_array_close(struct kcall *c, size_t open, size_t n)
 }
 
 void
+put_text_at(struct kcall *c, size_t at, const char *text)
+{
+	c->re->items[at].type = BH_STRING;
+	c->re->items[at].s = copy(c->re, text, strlen(text));
+}
+
+void
 put_cursor(struct kcall *c, size_t at, uint64_t cursor)
 {
 	char text[24];
-	int n = snprintf(text, sizeof(text), "%llu",
-	    (unsigned long long)cursor);
 
-	c->re->items[at].type = BH_STRING;
-	c->re->items[at].s = copy(c->re, text, (size_t)n);
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)cursor);
+	put_text_at(c, at, text);
 }
 
 void
@@ -216,7 +221,7 @@ put_empty_scan(struct kcall *c)
 void
 put_error(struct kcall *c, const char *fmt, ...)
 {
-	char text[256];
+	char text[512];
 	va_list ap;
 
 	va_start(ap, fmt);
