@@ -34,7 +34,7 @@ const struct bh_value *
 key_reply(struct reply *r, const struct bh_value *v)
 {
 	size_t n = v->n;
-	char text[64];
+	char text[128];
 
 	switch (v->type) {
 	case BH_NULL:

@@ -408,7 +408,8 @@ bool
 stream_has_holes(const struct stream *s, struct sid from)
 {
 	return s->length > 0 && !sid_zero(s->max_deleted) &&
-	    sid_cmp(from, s->max_deleted) <= 0;
+	    sid_cmp(from, s->max_deleted) <= 0 &&
+	    sid_cmp(stream_first_id(s), s->max_deleted) <= 0;
 }
 
 int64_t

@@ -49,7 +49,7 @@ parse_how(struct kcall *c, size_t *i, struct trim *t, enum trim_how how)
 	++*i;
 	t->how = how;
 	if (how == TRIM_ID)
-		return arg_sid(c, c->argv[*i], 0, false, &t->minid);
+		return arg_sid(c, c->argv[*i], 0, true, &t->minid);
 	if (!arg_number(c, *i, &t->maxlen))
 		return false;
 	if (t->maxlen >= 0)
@@ -372,11 +372,6 @@ parse_setid(struct kcall *c, struct setid *o)
 static bool
 setid_fits(struct kcall *c, const struct stream *s, const struct setid *o)
 {
-	if (sid_cmp(o->id, s->max_deleted) < 0) {
-		put_error(c, "ERR The ID specified in XSETID is smaller than"
-		    " current max_deleted_entry_id");
-		return false;
-	}
 	if (s->length == 0)
 		return true;
 	if (sid_cmp(o->id, stream_top_id(s)) < 0)

@@ -59,12 +59,22 @@ forget(struct kcall *c, struct claim *o, struct pending *p)
 	pending_remove(stream_of(o->k), o->g, p);
 }
 
+/* The consumer is made when it gets something. */
+static struct sconsumer *
+taker(struct kcall *c, struct claim *o)
+{
+	if (!o->who)
+		o->who = seen_consumer(c, o->k, o->g, c->argv[3]);
+	return o->who;
+}
+
 /* The entry is the consumer's now, and shown. */
 static void
 take(struct kcall *c, struct claim *o, struct pending *p)
 {
 	const struct stream *s = stream_of(o->k);
 
+	taker(c, o);
 	pending_move(p, o->who);
 	p->at = o->at;
 	if (o->count >= 0)
@@ -109,7 +119,7 @@ parse_opt(struct kcall *c, size_t *i, struct claim *o)
 		return arg_sid(c, c->argv[++*i], 0, true, &o->last_id);
 	} else {
 		put_error(c, "ERR Unrecognized XCLAIM option '%.*s'",
-		    (int)(w.len > 128 ? 128 : w.len), w.data);
+		    (int)(w.len > 400 ? 400 : w.len), w.data);
 		return false;
 	}
 	return true;
@@ -151,7 +161,7 @@ claim_one(struct kcall *c, struct claim *o, struct sid id)
 	if (!p && !o->force)
 		return false;
 	if (!p) {
-		p = pending_add(s, o->g, o->who, id);
+		p = pending_add(s, o->g, taker(c, o), id);
 		p->count = 1;
 	}
 	take(c, o, p);
@@ -174,7 +184,6 @@ k_xclaim(struct kcall *c)
 		o.g->last_id = o.last_id;
 		row_group(c, o.k, o.g);
 	}
-	o.who = seen_consumer(c, o.k, o.g, c->argv[3]);
 	o.open = put_array_open(c);
 	for (size_t i = 5; i < end; i++)
 		if (arg_sid(c, c->argv[i], 0, true, &id))
@@ -288,7 +297,6 @@ k_xautoclaim(struct kcall *c)
 
 	if (!parse_auto(c, &o) || !arg_group(c, 1, 2, &o.k, &o.g))
 		return;
-	o.who = seen_consumer(c, o.k, o.g, c->argv[3]);
 	put_array(c, 3);
 	c->at = c->re->n;
 	put_null(c);

@@ -24,7 +24,8 @@ struct where {
 /* --- one subcommand each --- */
 
 static bool
-parse_id(struct kcall *c, const struct where *w, struct sid *ret)
+parse_id(struct kcall *c, const struct where *w, bool strict,
+    struct sid *ret)
 {
 	struct bh_bytes word = c->argv[4];
 
@@ -32,7 +33,7 @@ parse_id(struct kcall *c, const struct where *w, struct sid *ret)
 		*ret = w->k ? stream_of(w->k)->last_id : (struct sid){0, 0};
 		return true;
 	}
-	return arg_sid(c, word, 0, true, ret);
+	return arg_sid(c, word, 0, strict, ret);
 }
 
 static void
@@ -41,7 +42,7 @@ group_create(struct kcall *c, struct where *w)
 	struct sgroup *g;
 	struct sid id;
 
-	if (!parse_id(c, w, &id))
+	if (!parse_id(c, w, true, &id))
 		return;
 	if (w->g) {
 		put_error(c, "BUSYGROUP Consumer Group name already exists");
@@ -63,7 +64,7 @@ group_setid(struct kcall *c, struct where *w)
 {
 	struct sid id;
 
-	if (!parse_id(c, w, &id))
+	if (!parse_id(c, w, false, &id))
 		return;
 	w->g->last_id = id;
 	w->g->entries_read = w->entries_read;

@@ -18,7 +18,7 @@ enum { COUNT_AFTER_WAIT = 1000 };
 struct source {
 	struct bh_bytes name;
 	struct sid from;
-	bool ready, history;
+	bool history;
 };
 
 struct read {
@@ -26,8 +26,8 @@ struct read {
 	struct bh_bytes group_name, consumer;
 	int64_t count;			/* 0: all */
 	int64_t deadline_ms;
-	size_t at;			/* the source that is shown */
-	size_t shown, nready;
+	size_t at, end;			/* sources that are shown */
+	size_t shown, list;		/* so many of them; their list's head */
 	/* Of that one: */
 	struct key *key;
 	struct sgroup *g;
@@ -177,9 +177,8 @@ parse(struct kcall *c, bool is_group)
 		return NULL;
 	n = (c->argc - first) / 2;
 	if ((c->argc - first) % 2) {
-		put_error(c, "ERR Unbalanced '%s' list of streams: for each"
-		    " stream key an ID or '%c' must be specified.",
-		    is_group ? "xreadgroup" : "xread", is_group ? '>' : '$');
+		put_error(c, "ERR Unbalanced XREAD list of streams: for each"
+		    " stream key an ID or '$' must be specified.");
 		return NULL;
 	}
 	if (is_group && !opts.group) {
@@ -319,17 +318,59 @@ show_source(struct kcall *c, struct read *r, const struct source *src,
 	return false;
 }
 
+/* Whether this source has something, and from where on: of a group, what it
+ * has not delivered. */
+static bool
+has_news(const struct read *r, struct source *src, const struct stream *s,
+    struct sid top)
+{
+	if (src->history)
+		return true;
+	if (r->group)
+		src->from = group_find(s, r->group_name)->last_id;
+	return sid_cmp(top, src->from) > 0;
+}
+
+static bool
+is_ready(struct kcall *c, struct read *r, struct source *src)
+{
+	struct key *k = key_peek(c, src->name);
+	struct stream *s;
+
+	if (!k)
+		return false;
+	s = stream_of(k);
+	return (s->length > 0 || src->history) &&
+	    has_news(r, src, s, stream_top_id(s));
+}
+
 static bool
 show(struct kcall *c)
 {
 	struct read *r = c->state;
 	int left = SLICE_ENTRIES;
 
-	for (; r->at < r->nsources; r->at++)
-		if (r->sources[r->at].ready &&
-		    show_source(c, r, &r->sources[r->at], &left))
+	for (; r->at < r->end; r->at++) {
+		struct source *src = &r->sources[r->at];
+
+		/* What comes twice was delivered the first time. */
+		if (!r->open && !is_ready(c, r, src))
+			continue;
+		if (show_source(c, r, src, &left))
 			return true;
+		r->shown++;
+	}
+	put_array_close(c, r->list, r->shown);
 	return false;
+}
+
+static void
+begin_show(struct kcall *c, struct read *r, size_t at, size_t end)
+{
+	r->at = at;
+	r->end = end;
+	r->list = put_array_open(c);
+	c->step = show;
 }
 
 /* --- when there is nothing --- */
@@ -338,22 +379,6 @@ static void
 show_none(struct kcall *c)
 {
 	put_null_array(c);
-}
-
-/* Whether this source has something, and from where on: of a group, what it
- * has not delivered. */
-static bool
-has_news(const struct read *r, struct source *src, const struct stream *s,
-    struct sid top)
-{
-	struct sid from = src->from;
-
-	if (r->group)
-		from = group_find(s, r->group_name)->last_id;
-	if (sid_cmp(top, from) <= 0)
-		return false;
-	src->from = from;
-	return true;
 }
 
 /* A key has changed that a call waits for. */
@@ -382,9 +407,8 @@ again(struct kcall *c, struct bh_bytes name)
 		return false;
 	if (!r->count)
 		r->count = COUNT_AFTER_WAIT;
-	put_array(c, 1);
-	src->ready = true;
-	c->step = show;
+	begin_show(c, r, (size_t)(src - r->sources),
+	    (size_t)(src - r->sources) + 1);
 	return true;
 }
 
@@ -400,25 +424,13 @@ wait(struct kcall *c, const struct read *r)
 	free(names);
 }
 
-/* Marks what can be shown at once. */
-static void
-look(struct kcall *c, struct read *r)
+static bool
+any_ready(struct kcall *c, struct read *r)
 {
-	for (size_t i = 0; i < r->nsources; i++) {
-		struct source *src = &r->sources[i];
-		struct key *k = key_peek(c, src->name);
-		struct stream *s;
-
-		if (!k)
-			continue;
-		s = stream_of(k);
-		if (r->group)
-			seen_consumer(c, k, group_find(s, r->group_name),
-			    r->consumer);
-		src->ready = src->history || (s->length > 0 &&
-		    has_news(r, src, s, stream_top_id(s)));
-		r->nready += src->ready;
-	}
+	for (size_t i = 0; i < r->nsources; i++)
+		if (is_ready(c, r, &r->sources[i]))
+			return true;
+	return false;
 }
 
 static void
@@ -430,10 +442,8 @@ run(struct kcall *c, bool is_group)
 		return;
 	c->state = r;
 	c->drop = free;
-	look(c, r);
-	if (r->nready) {
-		put_array(c, r->nready);
-		c->step = show;
+	if (any_ready(c, r)) {
+		begin_show(c, r, 0, r->nsources);
 	} else if (r->block) {
 		wait(c, r);
 	} else {
