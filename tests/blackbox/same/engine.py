@@ -6,7 +6,7 @@ import time
 
 from same.maker import Maker
 
-MODULES = ("strings", "keys", "hashes", "sets", "lists")
+MODULES = ("strings", "keys", "hashes", "sets", "lists", "streams")
 
 # So many at once, so many before both begin anew with no key at all.
 BATCH = 100
