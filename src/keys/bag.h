@@ -14,8 +14,7 @@
 
 #include "plugin.h"
 
-/* More pairs, or longer strings, are big: as Redis has it with its listpacks.
- */
+/* More pairs, or longer strings, are big. */
 enum { BAG_SMALL_PAIRS = 128, BAG_SMALL_STRING = 64 };
 
 struct bag_table;

@@ -3,8 +3,10 @@
  * a pair of theirs. */
 #include "keys/pairs.h"
 
-/* An integer set has at most so many members, as Redis calls it. */
-enum { INTSET_MAX = 512 };
+/* Redis has other representations of what is smaller. Ours are not the same,
+ * but OBJECT ENCODING calls them so: a bag's mark says that it has been
+ * beyond these bounds. */
+enum { LISTPACK_MAX = 512, LISTPACK_STRING = 64, INTSET_MAX = 512 };
 
 static void *
 make(void)
@@ -47,16 +49,27 @@ each_part(const void *obj, kpart_fn *fn, void *arg)
 		fn(arg, p.key, p.value);
 }
 
+bool
+hash_set(struct bag *b, struct bh_bytes field, struct bh_bytes value)
+{
+	bool added = bag_set(b, field, value);
+
+	if (b->n > LISTPACK_MAX || field.len > LISTPACK_STRING ||
+	    value.len > LISTPACK_STRING)
+		b->mark = true;
+	return added;
+}
+
 static void
 hash_load(void *obj, struct bh_bytes part, struct bh_bytes value)
 {
-	(void)bag_set(obj, part, value);
+	(void)hash_set(obj, part, value);
 }
 
 static const char *
 hash_encoding(const void *obj)
 {
-	return ((const struct bag *)obj)->big ? "hashtable" : "listpack";
+	return ((const struct bag *)obj)->mark ? "hashtable" : "listpack";
 }
 
 const struct ktype hash_type = {
@@ -72,7 +85,7 @@ const struct ktype hash_type = {
 	.load_part = hash_load,
 };
 
-/* The mark: it has had a member that is no integer, or too many. */
+/* Its mark says also that it has had a member that is no integer. */
 bool
 set_add(struct bag *b, struct bh_bytes member)
 {

@@ -64,7 +64,7 @@ kval_new(const void *data, size_t len)
 {
 	struct kval *v = kval_room(len, len);
 
-	if (len)
+	if (len && data)
 		memcpy(v->data, data, len);
 	return v;
 }
@@ -141,6 +141,32 @@ key_is_volatile(const struct keys *ks, struct bh_bytes name)
 
 /* --- the life of a key --- */
 
+/* 24 bits of the monotonic clock's seconds: half a year. */
+static uint32_t
+now_s(const struct keys *ks)
+{
+	return (uint32_t)(ks->mono_ms / 1000) & 0xffffff;
+}
+
+static void
+stamp(const struct keys *ks, struct key *k)
+{
+	uint32_t now = now_s(ks);
+
+	k->ttl.tag[0] = (uint8_t)now;
+	k->ttl.tag[1] = (uint8_t)(now >> 8);
+	k->ttl.tag[2] = (uint8_t)(now >> 16);
+}
+
+int64_t
+key_idle_s(const struct keys *ks, const struct key *k)
+{
+	uint32_t then = k->ttl.tag[0] | (uint32_t)k->ttl.tag[1] << 8 |
+	    (uint32_t)k->ttl.tag[2] << 16;
+
+	return (now_s(ks) - then) & 0xffffff;
+}
+
 static void
 all_add(struct keys *ks, struct key *k)
 {
@@ -171,6 +197,7 @@ key_new(struct keys *ks, struct bh_bytes name, enum key_type type, int64_t id)
 
 	memset(k, 0, sizeof(*k));
 	k->ttl.kind = type;
+	stamp(ks, k);
 	k->hash = keys_hash(ks, name);
 	k->id = id;
 	k->len = (uint32_t)name.len;
@@ -287,6 +314,7 @@ key_find_as(struct kcall *c, struct bh_bytes name, enum key_type type,
 static void
 key_used(struct keys *ks, struct key *k)
 {
+	stamp(ks, k);
 	if (k->id || TAILQ_FIRST(&ks->lru) == k)
 		return;
 	TAILQ_REMOVE(&ks->lru, k, lru);

@@ -181,7 +181,7 @@ set_field(struct kcall *c, struct key *k, struct bh_bytes field,
     struct bh_bytes value)
 {
 	key_part_set(c, k, field, value);
-	return bag_set(k->obj, field, value);
+	return hash_set(k->obj, field, value);
 }
 
 static int64_t

@@ -20,7 +20,8 @@ void pairs_put_random(struct kcall *c, struct bag *b, int64_t count,
 /* Any place. */
 size_t pairs_random(const struct bag *b);
 
-/* False: it was a member. */
+/* As bag_set(); in a set the value is empty. */
+bool hash_set(struct bag *b, struct bh_bytes field, struct bh_bytes value);
 bool set_add(struct bag *b, struct bh_bytes member);
 
 #endif

@@ -14,6 +14,7 @@
  *   scan.c     arguments of SCAN and its like
  *   string.c   commands of strings     key_cmd.c, expire.c   of any key
  *   list*.c    of lists, over klist.c
+ *   bits.c, bitfield.c, lcs.c       object.c              more of these
  *   hash.c     of hashes               set.c, setop.c        of sets
  *   bag.c      what both are made of, and bag_type.c, pairs.c
  *
@@ -47,7 +48,8 @@ struct kval {
 };
 
 struct key {
-	struct heap_item ttl;		/* wall ms while pos; kind: its type */
+	struct heap_item ttl;		/* wall ms while pos; kind: its type;
+					   tag: the second of its last use */
 	TAILQ_ENTRY(key) lru;		/* volatile: most recent first */
 	uint64_t hash;
 	uint64_t lsn;			/* of its last record */
@@ -252,6 +254,8 @@ void put_not_integer(struct kcall *c);
 void put_wrong_type(struct kcall *c);
 /* "wrong number of arguments for 'hset' command" */
 void put_bad_arity(struct kcall *c);
+/* The same of 'object|freq'. */
+void put_bad_sub_arity(struct kcall *c, const char *sub);
 /* "invalid expire time in 'set' command" */
 void put_bad_expire(struct kcall *c);
 /* An error has been put. */
@@ -263,6 +267,7 @@ extern const struct map_ops key_map_ops;
 
 uint64_t keys_hash(const struct keys *ks, struct bh_bytes name);
 
+/* data NULL: its bytes are the caller's to set. */
 struct kval *kval_new(const void *data, size_t len);
 struct kval *kval_ref(struct kval *v);
 void kval_unref(struct kval *v);
@@ -279,6 +284,8 @@ MUSTCHECK bool key_peek_as(struct kcall *c, struct bh_bytes name,
     enum key_type type, struct key **ret);
 enum key_type key_type_of(const struct key *k);
 struct bh_bytes key_name(const struct key *k);
+/* Seconds since it was used. */
+int64_t key_idle_s(const struct keys *ks, const struct key *k);
 
 /* Gives the name this string (taken over), making the key when there is none;
  * its expiry stays only if keep_ttl. */

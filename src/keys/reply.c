@@ -259,25 +259,33 @@ put_wrong_type(struct kcall *c)
 
 /* An error about the command, whose name is written small in it. */
 static void
-put_about(struct kcall *c, const char *before)
+put_about(struct kcall *c, const char *what, const char *sub)
 {
-	char name[24];
-	size_t n = 0;
+	char name[48];
+	size_t n;
 
-	for (; c->cmd->name[n] && n < sizeof(name) - 1; n++)
-		name[n] = (char)(c->cmd->name[n] | 0x20);
-	name[n] = '\0';
-	put_error(c, "ERR %s '%s' command", before, name);
+	snprintf(name, sizeof(name), "%s%s%s", c->cmd->name, sub ? "|" : "",
+	    sub ? sub : "");
+	for (n = 0; name[n]; n++)
+		if (name[n] >= 'A' && name[n] <= 'Z')
+			name[n] = (char)(name[n] + 32);
+	put_error(c, "ERR %s '%s' command", what, name);
 }
 
 void
 put_bad_expire(struct kcall *c)
 {
-	put_about(c, "invalid expire time in");
+	put_about(c, "invalid expire time in", NULL);
 }
 
 void
 put_bad_arity(struct kcall *c)
 {
-	put_about(c, "wrong number of arguments for");
+	put_about(c, "wrong number of arguments for", NULL);
+}
+
+void
+put_bad_sub_arity(struct kcall *c, const char *sub)
+{
+	put_about(c, "wrong number of arguments for", sub);
 }

@@ -2,11 +2,12 @@
 """Runs random commands on both servers, compares, and shrinks what fails."""
 import importlib
 import os
+import pkgutil
 import time
 
+import same
+from resp import Closed
 from same.maker import Maker
-
-MODULES = ("strings", "keys", "hashes", "sets", "lists", "streams")
 
 # So many at once, so many before both begin anew with no key at all.
 BATCH = 100
@@ -15,9 +16,12 @@ SHRINK_S = 20
 
 
 def modules():
+    """Those that make commands, or those of them that the tester names."""
     names = os.environ.get("BELLHOP_SAME_ONLY")
-    return [importlib.import_module("same." + name)
-            for name in (names.split(",") if names else MODULES)]
+    names = names.split(",") if names else sorted(
+        m.name for m in pkgutil.iter_modules(same.__path__))
+    found = [importlib.import_module("same." + n) for n in names]
+    return [m for m in found if hasattr(m, "commands")]
 
 
 class Pair:
@@ -86,7 +90,7 @@ class Difference(AssertionError):
 
 def report(seed, commands, ours, theirs, found):
     lines = ["BELLHOP_SAME_SEED=%d" % seed, "%d commands, from an empty database:" % len(commands)]
-    lines += ["    %r," % (c,) for c in commands[-60:]]
+    lines += ["    %r," % (c,) for c in commands[-BATCH:]]
     if not found:
         lines.append("which did not fail again when they were repeated")
     lines += ["ours   %r" % ours[:2000], "theirs %r" % theirs[:2000]]
@@ -107,7 +111,11 @@ def run(pair, seed, proto, count):
             while len(batch) < BATCH:
                 c = maker.rng.choice(makers)()
                 batch += c if isinstance(c[0], list) else [c]
-            found = pair.ask(batch)
+            try:
+                found = pair.ask(batch)
+            except Closed as e:
+                raise Difference(report(
+                    seed, history + batch, b"", str(e).encode(), None)) from e
             if found:
                 history += batch[:found[0] + 1]
                 few, again = pair.shrink(history)

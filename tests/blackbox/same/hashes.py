@@ -19,9 +19,9 @@ def large(m):
     if kind == 0:
         return ["HSET", k, m.member(), "v" * r.choice([63, 64, 65, 400])]
     if kind == 1:
-        return ["HSET", k] + [w for i in range(r.choice([100, 127, 140]))
+        return ["HSET", k] + [w for i in range(r.choice([100, 140, 512, 530]))
                               for w in ("f%d" % i, str(i))]
-    return ["HDEL", k] + ["f%d" % i for i in range(r.randrange(150))] + ["m1"]
+    return ["HDEL", k] + ["f%d" % i for i in range(r.randrange(540))] + ["m1"]
 
 
 def scan(m):
