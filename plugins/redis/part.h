@@ -32,7 +32,6 @@ struct rqueue;
 struct rlists;
 struct rkeys;
 struct rpubsub;
-struct rthrottle;
 struct rscripts;
 struct rserver;
 
@@ -47,6 +46,7 @@ struct redis_be {
 	bool ready;
 	char away[BH_ERROR_TEXT];
 	int64_t wall_ms, mono_ms;	/* of this turn */
+	int64_t wall0_ms, mono0_ms;	/* when it was opened */
 	struct bh_req *answers, **answers_tail;
 	const struct bh_events *events;	/* NULL: nobody listens */
 	void *events_arg;
@@ -57,9 +57,17 @@ struct redis_be {
 	struct rlists *lists;
 	struct rkeys *keys;
 	struct rpubsub *pubsub;
-	struct rthrottle *throttle;
+	size_t throttles;		/* under way */
 	struct rscripts *scripts;
 };
+
+/* A clock that only ascends, also over restarts as far as the wall clock
+ * does: for config.turn_clock. */
+static inline int64_t
+be_steady(const struct redis_be *be)
+{
+	return be->wall0_ms + be->mono_ms - be->mono0_ms;
+}
 
 /* --- server.c --- */
 
@@ -199,5 +207,9 @@ void rpubsub_listen(struct redis_be *be, const char *channel,
     void (*fn)(void *arg, struct bh_bytes message), void *arg);
 
 void rthrottle_take(void *be, struct bh_throttle *r);
+bool rthrottle_idle(const struct redis_be *be);
+/* The name of the key of a limiter; freed by the caller. */
+char *rthrottle_key(const struct redis_be *be, struct bh_bytes key,
+    size_t *ret_len);
 
 #endif

@@ -137,6 +137,8 @@ redis_open(void **ret, const struct redis_config *c,
 	be->host = host;
 	be->answers_tail = &be->answers;
 	host->now(&be->wall_ms, &be->mono_ms);
+	be->wall0_ms = be->wall_ms;
+	be->mono0_ms = be->mono_ms;
 	keep_config(be, c);
 	rscript_new(be);
 	rkeys_new(be);
@@ -245,7 +247,7 @@ redis_idle(void *arg)
 	struct redis_be *be = arg;
 
 	return !be->answers && rkeys_idle(be) && rpubsub_idle(be) &&
-	    rjobs_idle(be) && rlist_idle(be);
+	    rthrottle_idle(be) && rjobs_idle(be) && rlist_idle(be);
 }
 
 const struct bh_backend_ops redis_ops = {
