@@ -476,6 +476,14 @@ struct bh_key_command {
 	const struct bh_value *value;	/* out: the first of the row */
 };
 
+/* Where a command of the keyspace has its keys: the words first, first + step,
+ * … last, which may be counted from the end (-1: the last word). */
+struct bh_key_info {
+	int first, last, step;		/* first 0: it has none there */
+	bool blocks;			/* it may wait for a client's time */
+	bool movable;			/* more keys than these numbers tell */
+};
+
 /* throttle: one or several token buckets of a key, all or nothing (GCRA). */
 struct bh_window {
 	int64_t limit;			/* tokens each per_ms */
@@ -1077,6 +1085,8 @@ struct bh_host {
 	size_t (*fold)(struct bh_bytes message, char *out, size_t size);
 	uint64_t (*fingerprint)(struct bh_bytes message);
 	const struct bh_schedule_time *schedules;
+	/* false: it is no command of the keyspace. */
+	bool (*key_info)(struct bh_bytes command, struct bh_key_info *ret);
 
 	/* --- in init() --- */
 

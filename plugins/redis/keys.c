@@ -1,31 +1,61 @@
 /* SPDX-License-Identifier: MIT */
-/* Commands of the users' keys go to the server as they are; what it answers
- * is the answer. */
+/*
+ * Commands of the users' keys go to the server as they are, and what it
+ * answers is the answer. They share the database with Bellhop's own keys,
+ * whose names begin with the prefix: those are not touched, and not seen.
+ *
+ * A client that watches keys has a connection of its own, over which all of
+ * its commands go until EXEC or UNWATCH; so has each command that waits.
+ */
 #include <hiredis/hiredis.h>
+#include <strings.h>
 
+#include "redis/conn.h"
+#include "redis/lua.h"
 #include "redis/mem.h"
 #include "redis/part.h"
+#include "redis/value.h"
 
-/* A command on its way, by its request's priv.state. */
-struct key_ask {
+/* A command on its way. */
+struct ask {
 	struct redis_be *be;
 	struct bh_key_command *r;
+	struct rconn *conn;		/* NULL: the main link */
+	bool waits;			/* on the server, for as long as it
+					   likes */
+	bool gives;			/* the connection, when it is done */
+	bool cancelled;
+	struct rvalue_filter filter;
+	int64_t size, own;		/* DBSIZE: keys, ours seen so far */
+	unsigned tries;			/* RANDOMKEY */
+	struct ask *next, **pprev;	/* of those that wait */
 };
 
 struct rkeys {
-	size_t under_way;
+	size_t under_way;		/* without those that wait */
+	struct ask *waiting;
+	struct rconns *conns;
 };
+
+static bool
+is(struct bh_bytes b, const char *word)
+{
+	return b.len == strlen(word) && strncasecmp(b.data, word, b.len) == 0;
+}
+
+/* --- life --- */
 
 void
 rkeys_new(struct redis_be *be)
 {
 	be->keys = mem_new(sizeof(*be->keys));
+	be->keys->conns = rconns_new(be);
 }
 
 void
 rkeys_down(struct redis_be *be)
 {
-	(void)be;
+	rconns_drop(be->keys->conns);
 }
 
 bool
@@ -34,105 +64,492 @@ rkeys_idle(const struct redis_be *be)
 	return be->keys->under_way == 0;
 }
 
-bool
-rkeys_cancel(struct redis_be *be, struct bh_req *req)
-{
-	(void)be, (void)req;
-	return false;
-}
-
 void
 rkeys_free(struct redis_be *be)
 {
+	rconns_free(&be->keys->conns);
 	free(be->keys);
 	be->keys = NULL;
 }
 
-/* --- a reply as a value --- */
+/* --- a command's life --- */
 
-static size_t
-count_values(const redisReply *r)
+static struct ask *
+ask_new(struct redis_be *be, struct bh_key_command *r)
 {
-	size_t n = 1;
+	struct ask *a = mem_new(sizeof(*a));
 
-	for (size_t i = 0; r->type == REDIS_REPLY_ARRAY && i < r->elements;
-	    i++)
-		n += count_values(r->element[i]);
-	return n;
+	a->be = be;
+	a->r = r;
+	a->filter.prefix = be->config.prefix;
+	be->keys->under_way++;
+	return a;
 }
 
-/* Writes a reply and its items; answers with the place behind them. */
-static struct bh_value *
-fill_values(struct bh_value *v, const redisReply *r)
+static void
+wait_begin(struct ask *a)
 {
-	*v = (struct bh_value){.type = BH_NULL};
-	switch (r->type) {
-	case REDIS_REPLY_INTEGER:
-		v->type = BH_INTEGER;
-		v->i = r->integer;
-		break;
-	case REDIS_REPLY_ARRAY:
-		v->type = BH_ARRAY;
-		v->n = r->elements;
-		v++;
-		for (size_t i = 0; i < r->elements; i++)
-			v = fill_values(v, r->element[i]);
-		return v;
-	case REDIS_REPLY_STRING:
-	case REDIS_REPLY_STATUS:
-	case REDIS_REPLY_ERROR:
-		v->type = r->type == REDIS_REPLY_STRING ? BH_STRING :
-		    r->type == REDIS_REPLY_STATUS ? BH_STATUS : BH_ERROR;
-		v->s = (struct bh_bytes){r->str, (size_t)r->len};
-		break;
-	default:
-		break;
+	struct rkeys *ks = a->be->keys;
+
+	a->waits = true;
+	ks->under_way--;
+	a->next = ks->waiting;
+	a->pprev = &ks->waiting;
+	if (a->next)
+		a->next->pprev = &a->next;
+	ks->waiting = a;
+}
+
+/* The request is the caller's then; the connection may be gone. */
+static struct bh_key_command *
+ask_end(struct ask *a)
+{
+	struct bh_key_command *r = a->r;
+
+	if (a->waits) {
+		*a->pprev = a->next;
+		if (a->next)
+			a->next->pprev = a->pprev;
+	} else {
+		a->be->keys->under_way--;
 	}
-	return v + 1;
+	if (a->conn && a->gives)
+		rconn_give(a->conn);
+	else if (a->conn)
+		rconn_settle(a->conn);
+	free(a);
+	return r;
+}
+
+static void
+answer(struct ask *a, struct bh_value *values)
+{
+	struct bh_key_command *r = ask_end(a);
+
+	r->value = values;
+	be_done(&r->req);
+	free(values);
+}
+
+static void
+answer_null(struct ask *a, enum bh_value_type type)
+{
+	struct bh_value *v = mem_new(sizeof(*v));
+
+	v->type = type;
+	answer(a, v);
+}
+
+/* The connection is gone, or the client. */
+static void
+lost(struct ask *a)
+{
+	struct redis_be *be = a->be;
+	bool cancelled = a->cancelled;
+	struct bh_key_command *r = ask_end(a);
+
+	if (cancelled)
+		be_fail(be, &r->req, BH_E_CANCELED, "the caller went away");
+	else
+		be_done_error(be, &r->req, NULL);
 }
 
 static void
 on_reply(void *arg, redisReply *reply)
 {
-	struct key_ask *a = arg;
-	struct redis_be *be = a->be;
-	struct bh_key_command *r = a->r;
-	struct bh_value *values;
+	struct ask *a = arg;
 
-	free(a);
-	be->keys->under_way--;
 	if (!reply) {
-		be_done_error(be, &r->req, NULL);
+		lost(a);
 		return;
 	}
-	values = mem_new(count_values(reply) * sizeof(*values));
-	fill_values(values, reply);
-	r->value = values;
-	be_done(&r->req);
-	free(values);
+	if (reply->type == REDIS_REPLY_ERROR)
+		rserver_heed(a->be, reply->str);
+	answer(a, rvalue_new(reply, &a->filter));
+}
+
+/* False: the server is away. */
+static bool
+send_words(struct ask *a, int argc, const char **argv, const size_t *lens,
+    rlink_reply_fn *fn)
+{
+	if (a->conn && !rconn_lost(a->conn)) {
+		rconn_send(a->conn, argc, argv, lens, fn, a);
+		return true;
+	}
+	a->conn = NULL;
+	return a->be->ready && rlink_send(a->be->main, argc, argv, lens, fn,
+	    a);
+}
+
+static void
+away(struct ask *a)
+{
+	struct redis_be *be = a->be;
+	struct bh_key_command *r = ask_end(a);
+
+	be_fail_away(be, &r->req);
+}
+
+static void
+send_as_is(struct ask *a, const struct bh_bytes *words, size_t n,
+    rlink_reply_fn *fn)
+{
+	const char **argv = mem_new(n * sizeof(*argv));
+	size_t *lens = mem_new(n * sizeof(*lens));
+
+	for (size_t i = 0; i < n; i++) {
+		argv[i] = words[i].data ? words[i].data : "";
+		lens[i] = words[i].len;
+	}
+	if (!send_words(a, (int)n, argv, lens, fn))
+		away(a);
+	free(argv);
+	free(lens);
+}
+
+/* --- all keys: without ours --- */
+
+static void
+on_scanned(void *arg, redisReply *r)
+{
+	struct ask *a = arg;
+	struct bh_value *v;
+
+	if (!r || r->type != REDIS_REPLY_ARRAY || r->elements != 2) {
+		on_reply(a, r);
+		return;
+	}
+	a->own += (int64_t)r->element[1]->elements;
+	if (strcmp(r->element[0]->str, "0") != 0) {
+		char match[300];
+
+		snprintf(match, sizeof(match), "%s*", a->be->config.prefix);
+		if (!send_words(a, 6, (const char *[]){"SCAN",
+		    r->element[0]->str, "MATCH", match, "COUNT", "1000"},
+		    NULL, on_scanned))
+			lost(a);
+		return;
+	}
+	v = mem_new(sizeof(*v));
+	v->type = BH_INTEGER;
+	v->i = a->size - a->own;
+	if (v->i < 0)
+		v->i = 0;
+	answer(a, v);
+}
+
+static void
+on_size(void *arg, redisReply *r)
+{
+	struct ask *a = arg;
+	char match[300];
+
+	if (!r || r->type != REDIS_REPLY_INTEGER) {
+		on_reply(a, r);
+		return;
+	}
+	a->size = r->integer;
+	snprintf(match, sizeof(match), "%s*", a->be->config.prefix);
+	if (!send_words(a, 6, (const char *[]){"SCAN", "0", "MATCH", match,
+	    "COUNT", "1000"}, NULL, on_scanned))
+		lost(a);
+}
+
+static void
+on_random(void *arg, redisReply *r)
+{
+	struct ask *a = arg;
+
+	if (r && r->type == REDIS_REPLY_STRING && rvalue_own(r->str,
+	    (size_t)r->len, a->filter.prefix)) {
+		if (++a->tries >= 100)
+			answer_null(a, BH_NULL);
+		else if (!send_words(a, 1, (const char *[]){"RANDOMKEY"},
+		    NULL, on_random))
+			lost(a);
+		return;
+	}
+	on_reply(a, r);
+}
+
+static void
+flush(struct ask *a)
+{
+	struct redis_be *be = a->be;
+
+	if (!rscript_call(be, RSCRIPT_FLUSH, 0, 1, (const char *[]){
+	    be->config.prefix}, NULL, on_reply, a))
+		away(a);
+}
+
+/* --- EXEC --- */
+
+static int64_t
+number(struct bh_bytes b)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%.*s", b.len < 23 ? (int)b.len : 23,
+	    b.data ? b.data : "");
+	return strtoll(text, NULL, 10);
+}
+
+static void
+on_exec(void *arg, redisReply *reply)
+{
+	struct ask *a = arg;
+	const struct bh_key_command *r = a->r;
+	struct bh_value *values, *v;
+
+	if (!reply || reply->type != REDIS_REPLY_ARRAY ||
+	    reply->elements != r->nqueued) {
+		on_reply(a, reply);
+		return;
+	}
+	/* An answer of CL.THROTTLE is one longer than what it is made of. */
+	values = mem_new((rvalue_count(reply) + r->nqueued) * sizeof(*values));
+	values[0] = (struct bh_value){.type = BH_ARRAY, .n = r->nqueued};
+	v = values + 1;
+	for (size_t i = 0; i < r->nqueued; i++) {
+		const struct bh_queued *q = &r->queued[i];
+
+		if (is(q->argv[0], "CL.THROTTLE"))
+			v = rvalue_throttle(v, reply->element[i],
+			    number(q->argv[2]) + 1);
+		else
+			v = rvalue_fill(v, reply->element[i]);
+	}
+	answer(a, values);
+}
+
+static void
+no_reply(void *arg, redisReply *r)
+{
+	(void)arg, (void)r;
+}
+
+static void
+exec_word(struct ask *a, int argc, const char **argv, const size_t *lens,
+    rlink_reply_fn *fn)
+{
+	if (a->conn)
+		rconn_send(a->conn, argc, argv, lens, fn, a);
+	else
+		(void)rlink_send(a->be->main, argc, argv, lens, fn, a);
+}
+
+static void
+exec_throttle(struct ask *a, const struct bh_queued *q)
+{
+	size_t len;
+	char *key = rthrottle_key(a->be, q->argv[1], &len);
+	char burst[24], per[24];
+	const char *argv[] = {"EVAL", rlua_throttle, "1", key, "",
+	    q->argc > 5 ? q->argv[5].data : "1", q->argv[3].data, per, burst};
+	size_t lens[9];
+
+	for (size_t i = 0; i < 9; i++)
+		lens[i] = strlen(argv[i]);
+	lens[3] = len;
+	lens[5] = q->argc > 5 ? q->argv[5].len : 1;
+	lens[6] = q->argv[3].len;
+	snprintf(burst, sizeof(burst), "%lld",
+	    (long long)number(q->argv[2]) + 1);
+	snprintf(per, sizeof(per), "%lld",
+	    (long long)number(q->argv[4]) * 1000);
+	lens[7] = strlen(per);
+	lens[8] = strlen(burst);
+	exec_word(a, 9, argv, lens, no_reply);
+	free(key);
+}
+
+static void
+exec_one(struct ask *a, const struct bh_queued *q)
+{
+	const char **argv;
+	size_t *lens;
+
+	if (is(q->argv[0], "CL.THROTTLE") && q->argc >= 5) {
+		exec_throttle(a, q);
+		return;
+	}
+	if (is(q->argv[0], "FLUSHALL") || is(q->argv[0], "FLUSHDB")) {
+		exec_word(a, 4, (const char *[]){"EVAL", rlua_flush, "0",
+		    a->be->config.prefix}, NULL, no_reply);
+		return;
+	}
+	argv = mem_new(q->argc * sizeof(*argv));
+	lens = mem_new(q->argc * sizeof(*lens));
+	for (size_t i = 0; i < q->argc; i++) {
+		argv[i] = q->argv[i].data ? q->argv[i].data : "";
+		lens[i] = q->argv[i].len;
+	}
+	exec_word(a, (int)q->argc, argv, lens, no_reply);
+	free(argv);
+	free(lens);
+}
+
+/* What was watched went with its connection: it may have changed. */
+static void
+on_void(void *arg, redisReply *r)
+{
+	if (r)
+		answer_null(arg, BH_NULL_ARRAY);
+	else
+		lost(arg);
+}
+
+/* All in one go: nothing of another client comes between. */
+static void
+exec(struct ask *a)
+{
+	const struct bh_key_command *r = a->r;
+
+	a->gives = true;
+	if (a->conn && rconn_lost(a->conn)) {
+		rconn_give(a->conn);
+		a->conn = NULL;
+		if (!rlink_sendv(a->be->main, on_void, a, "PING", NULL))
+			away(a);
+		return;
+	}
+	if (!a->conn && !rlink_up(a->be->main)) {
+		away(a);
+		return;
+	}
+	exec_word(a, 1, (const char *[]){"MULTI"}, NULL, no_reply);
+	for (size_t i = 0; i < r->nqueued; i++)
+		exec_one(a, &r->queued[i]);
+	exec_word(a, 1, (const char *[]){"EXEC"}, NULL, on_exec);
+}
+
+/* --- which way a command goes --- */
+
+/* Whether it may wait, and not only could. */
+static bool
+may_wait(const struct bh_key_command *r)
+{
+	if (!is(r->argv[0], "XREAD") && !is(r->argv[0], "XREADGROUP"))
+		return true;
+	for (size_t i = 1; i < r->argc; i++) {
+		if (is(r->argv[i], "STREAMS"))
+			return false;
+		if (is(r->argv[i], "BLOCK"))
+			return true;
+	}
+	return false;
+}
+
+/* Whether a word of it is a name that is ours. */
+static bool
+names_own(const struct redis_be *be, const struct bh_bytes *argv,
+    size_t argc, const struct bh_key_info *info)
+{
+	int last = info->last < 0 ? (int)argc + info->last : info->last;
+
+	if (info->movable)
+		last = (int)argc - 1;
+	for (int i = info->movable || info->first < 1 ? 1 : info->first;
+	    i <= last && (size_t)i < argc; i += info->movable ||
+	    info->step < 1 ? 1 : info->step)
+		if (rvalue_own(argv[i].data, argv[i].len, be->config.prefix))
+			return true;
+	return false;
+}
+
+static bool
+may_pass(struct redis_be *be, struct bh_key_command *r,
+    const struct bh_key_info *info)
+{
+	struct bh_key_info one;
+	bool own = names_own(be, r->argv, r->argc, info);
+
+	for (size_t i = 0; i < r->nqueued; i++)
+		if (be->host->key_info(r->queued[i].argv[0], &one) &&
+		    names_own(be, r->queued[i].argv, r->queued[i].argc, &one))
+			own = true;
+	if (!own)
+		return true;
+	be_fail(be, &r->req, r->nqueued ? BH_E_EXECABORT : BH_E_BADARG,
+	    "names that begin with '%s' (backend.prefix) are Bellhop's own"
+	    " keys", be->config.prefix);
+	return false;
+}
+
+/* Those that need more than to be passed on. */
+static const struct {
+	const char *name;
+	void (*run)(struct ask *a);
+	rlink_reply_fn *fn;
+	int what;			/* rvalue_filter's */
+} special[] = {
+	{"EXEC", exec, NULL, RVALUE_ALL},
+	{"FLUSHALL", flush, NULL, RVALUE_ALL},
+	{"FLUSHDB", flush, NULL, RVALUE_ALL},
+	{"DBSIZE", NULL, on_size, RVALUE_ALL},
+	{"RANDOMKEY", NULL, on_random, RVALUE_ALL},
+	{"KEYS", NULL, on_reply, RVALUE_KEYS},
+	{"SCAN", NULL, on_reply, RVALUE_SCAN},
+};
+
+static void
+run(struct ask *a)
+{
+	rlink_reply_fn *fn = on_reply;
+
+	for (size_t i = 0; i < sizeof(special) / sizeof(special[0]); i++) {
+		if (!is(a->r->argv[0], special[i].name))
+			continue;
+		if (special[i].run) {
+			special[i].run(a);
+			return;
+		}
+		fn = special[i].fn;
+		a->filter.what = special[i].what;
+	}
+	send_as_is(a, a->r->argv, a->r->argc, fn);
 }
 
 void
 rkeys_command(void *arg, struct bh_key_command *r)
 {
 	struct redis_be *be = arg;
-	const char **argv = mem_new(r->argc * sizeof(*argv));
-	size_t *lens = mem_new(r->argc * sizeof(*lens));
-	struct key_ask *a = mem_new(sizeof(*a));
+	struct rconns *conns = be->keys->conns;
+	struct bh_key_info info = {0};
+	struct ask *a;
 
-	a->be = be;
-	a->r = r;
-	for (size_t i = 0; i < r->argc; i++) {
-		argv[i] = r->argv[i].data ? r->argv[i].data : "";
-		lens[i] = r->argv[i].len;
+	(void)be->host->key_info(r->argv[0], &info);
+	if (!may_pass(be, r, &info))
+		return;
+	a = ask_new(be, r);
+	if (!be->ready) {
+		away(a);
+		return;
 	}
-	if (be->ready && rlink_send(be->main, (int)r->argc, argv, lens,
-	    on_reply, a)) {
-		be->keys->under_way++;
-	} else {
-		free(a);
-		be_fail_away(be, &r->req);
+	a->conn = rconn_of(conns, r->client, is(r->argv[0], "WATCH"));
+	a->gives = is(r->argv[0], "UNWATCH");
+	if (info.blocks && may_wait(r)) {
+		wait_begin(a);
+		if (!a->conn) {
+			a->conn = rconn_take(conns);
+			a->gives = true;
+		}
 	}
-	free(argv);
-	free(lens);
+	run(a);
+}
+
+/* Only what waits is worth it. */
+bool
+rkeys_cancel(struct redis_be *be, struct bh_req *req)
+{
+	struct ask *a = be->keys->waiting;
+
+	while (a && &a->r->req != req)
+		a = a->next;
+	if (!a)
+		return false;
+	a->cancelled = true;
+	rconn_close(a->conn);
+	return true;
 }

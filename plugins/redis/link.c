@@ -425,6 +425,38 @@ greet(struct rlink *l)
 	flush(l);
 }
 
+/* --- the reader --- */
+
+static void *(*plain_nil)(const redisReadTask *task);
+
+/* RESP2 has a null string and a null array; who asked sees which, by the
+ * reply's integer. */
+static void *
+create_nil(const redisReadTask *task)
+{
+	redisReply *r = plain_nil(task);
+
+	if (r)
+		r->integer = task->type == REDIS_REPLY_ARRAY;
+	return r;
+}
+
+static redisReader *
+reader_new(void)
+{
+	static redisReplyObjectFunctions functions;
+	redisReader *r = mem_checked(redisReaderCreate());
+
+	if (!plain_nil) {
+		functions = *r->fn;
+		plain_nil = functions.createNil;
+		functions.createNil = create_nil;
+	}
+	r->fn = &functions;
+	r->maxbuf = 0;
+	return r;
+}
+
 /* --- connecting --- */
 
 static void
@@ -547,8 +579,7 @@ begin(struct rlink *l)
 {
 	if (l->reader)
 		redisReaderFree(l->reader);
-	l->reader = mem_checked(redisReaderCreate());
-	l->reader->maxbuf = 0;
+	l->reader = reader_new();
 	l->state = L_RESOLVE;
 	l->timer.repeat = l->timeout;
 	ev_timer_again(l->loop, &l->timer);

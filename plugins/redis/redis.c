@@ -82,6 +82,7 @@ redis_close(void *arg)
 
 	closing(be);
 	/* The links first: what is under way on them is answered. */
+	rkeys_down(be);
 	rpubsub_down(be);
 	rserver_free(be);
 	rjobs_free(be);

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/die.h"
 #include "base/err.h"
+#include "base/keyspace.h"
 #include "base/log.h"
 #include "base/retry.h"
 #include "base/rng.h"
@@ -268,6 +269,21 @@ api_dealt(const struct bh_schedule *s, struct bh_schedule_clock *c,
 	sched_dealt(&r, c, plan, wall_ms);
 }
 
+/* --- commands --- */
+
+static bool
+api_key_info(struct bh_bytes command, struct bh_key_info *ret)
+{
+	const struct key_row *row = keyspace_find(command.data, command.len);
+
+	if (!row)
+		return false;
+	*ret = (struct bh_key_info){.first = row->first, .last = row->last,
+	    .step = row->step, .blocks = row->flags & KF_BLOCKS,
+	    .movable = row->flags & KF_MOVABLE};
+	return true;
+}
+
 /* --- life --- */
 
 void
@@ -289,6 +305,7 @@ host_store_init(struct bh_host *api, const struct qopts *q,
 	api->fold = api_fold;
 	api->fingerprint = api_fingerprint;
 	api->schedules = &schedules;
+	api->key_info = api_key_info;
 }
 
 void

@@ -549,6 +549,6 @@ const struct suite_case suite_key_cases[] = {
 	CASE(a_malformed_limit_is_refused),
 	CASE(messages_are_told_in_order_and_counted),
 	CASE_KEYSPACE(what_a_message_may_speak_of_is_committed),
-	CASE(nothing_written_holds_up_no_message),
+	CASE_KEYSPACE(nothing_written_holds_up_no_message),
 	{0},
 };
