@@ -257,7 +257,7 @@ main(int argc, char **argv)
 	failed = suite_main(&redis, argc, argv);
 	ev_check_stop(loop, &check);
 	ev_loop_destroy(loop);
-		host_store_done();
+	host_store_done();
 	server_stop();
 	return failed;
 }
