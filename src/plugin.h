@@ -467,6 +467,7 @@ struct bh_key_command {
 	 * of its own, 0 is nobody. When one that has sent WATCH goes, UNWATCH
 	 * is sent for it. */
 	uint64_t client;
+	bool admin;			/* who may run FLUSHALL, by EVAL too */
 	/* EXEC: these commands as one, of the keyspace all, and PUBLISH,
 	 * CL.THROTTLE. value: an array of their answers, in which no command
 	 * has waited; BH_NULL_ARRAY: a watched key has changed, nothing has run;

@@ -58,7 +58,8 @@ keys_limits_of(const struct conf *c)
 {
 	static const char *const words[] = {"commit", "relaxed", "memory"};
 	struct keys_limits l = {.volatile_prefixes = c->keys_volatile,
-	    .cache_bytes = c->cache_memory, .durable_bytes = c->keys_memory};
+	    .cache_bytes = c->cache_memory, .durable_bytes = c->keys_memory,
+	    .eval_ms = c->eval_time, .eval_bytes = c->script_memory};
 
 	while (strcmp(words[l.durability], c->keys_durability) != 0)
 		l.durability++;

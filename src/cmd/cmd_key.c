@@ -27,7 +27,8 @@ cmd_key(struct cmd_call *call)
 
 	op->key = (struct bh_key_command){.req.done = answered,
 	    .argv = call->argv, .argc = call->argc,
-	    .client = session_client(call->who)};
+	    .client = session_client(call->who),
+	    .admin = role_allows(call->who->role, ROLE_ADMIN)};
 	if (call->row->flags & CMD_BLOCKS) {
 		op->busy = &op->req;
 		call->waits = true;

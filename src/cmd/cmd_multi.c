@@ -130,14 +130,14 @@ send(struct cmd_call *call)
 	size_t n = 0;
 
 	call->who->multi = NULL;
-	call->who->watching = false;
 	m->sent = xcalloc(m->n ? m->n : 1, sizeof(*m->sent));
 	for (size_t i = 0; i < m->n; i++)
 		if (is_sent(&m->items[i]))
 			m->sent[n++] = m->items[i].words;
 	op->key = (struct bh_key_command){.req.done = executed,
 	    .argv = call->argv, .argc = call->argc,
-	    .client = session_client(call->who), .queued = m->sent,
+	    .client = session_client(call->who),
+	    .admin = role_allows(call->who->role, ROLE_ADMIN), .queued = m->sent,
 	    .nqueued = n};
 	call->env->ops->key_command(call->env->be, &op->key);
 }

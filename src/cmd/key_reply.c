@@ -6,17 +6,36 @@
 #include "base/attr.h"
 #include "base/err.h"
 
+enum { TEXT_MAX = 1100 };
+
+static size_t
+take(struct bh_bytes s, char text[TEXT_MAX])
+{
+	size_t n = s.len < TEXT_MAX ? s.len : TEXT_MAX - 1;
+
+	memcpy(text, s.data, n);
+	text[n] = '\0';
+	return n;
+}
+
+static void
+put_status(struct reply *r, struct bh_bytes s)
+{
+	char text[TEXT_MAX];
+
+	(void)take(s, text);
+	r->ops->simple(r, text);
+}
+
 /* An error's first word is its name. One that is not in our table goes out as
  * it is: Redis has some, and scripts make their own. */
 static void
 put_error(struct reply *r, struct bh_bytes s)
 {
 	static const int codes[] = {BH_E_ERR, BH_E_WRONGTYPE, BH_E_OOM};
-	char text[512];
-	size_t n = s.len < sizeof(text) ? s.len : sizeof(text) - 1;
+	char text[TEXT_MAX];
+	size_t n = take(s, text);
 
-	memcpy(text, s.data, n);
-	text[n] = '\0';
 	for (size_t i = 0; i < nitems(codes); i++) {
 		const char *word = err_word(codes[i]);
 		size_t len = strlen(word);
@@ -34,7 +53,6 @@ const struct bh_value *
 key_reply(struct reply *r, const struct bh_value *v)
 {
 	size_t n = v->n;
-	char text[128];
 
 	switch (v->type) {
 	case BH_NULL:
@@ -44,10 +62,7 @@ key_reply(struct reply *r, const struct bh_value *v)
 		r->ops->null_array(r);
 		return v + 1;
 	case BH_STATUS:
-		n = v->s.len < sizeof(text) ? v->s.len : sizeof(text) - 1;
-		memcpy(text, v->s.data, n);
-		text[n] = '\0';
-		r->ops->simple(r, text);
+		put_status(r, v->s);
 		return v + 1;
 	case BH_ERROR:
 		put_error(r, v->s);

@@ -157,6 +157,7 @@ keys_free(struct keys **ksp)
 	keys_free_all(ks);
 	parking_free(&ks->parking);
 	watching_free(&ks->watching);
+	eval_free(&ks->eval);
 	reply_free_spare(ks);
 	free(ks);
 	*ksp = NULL;
@@ -316,11 +317,48 @@ run(struct keys *ks, struct bh_key_command *r)
 	park_serve(ks);
 }
 
+/* While a walk is under way: most wait for its end. */
+static bool
+answered_now(struct keys *ks, struct bh_key_command *r)
+{
+	struct kcall c = {.ks = ks, .argv = r->argv, .argc = r->argc, .r = r};
+
+	if (!ks->eval)
+		return false;
+	c.re = reply_new(ks);
+	if (!eval_answer_now(&c)) {
+		reply_free(ks, c.re);
+		return false;
+	}
+	r->req.status = BH_OK;
+	r->req.text[0] = '\0';
+	r->req.priv.state = c.re;
+	call_finish(&c);
+	return true;
+}
+
+/* A script has become late: those who wait for it are told so. */
+static void
+answer_pending(struct keys *ks)
+{
+	struct req_list all = ks->pending;
+	struct bh_req *req;
+
+	if (!ks->eval || !all.head)
+		return;
+	list_init(&ks->pending);
+	while ((req = list_take(&all)))
+		if (!answered_now(ks, (struct bh_key_command *)req))
+			list_add(&ks->pending, req);
+}
+
 void
 keys_command(struct keys *ks, struct bh_key_command *r)
 {
 	memset(&r->req.priv, 0, sizeof(r->req.priv));
 	r->req.priv.kind = KEYS_REQUEST;
+	if (ks->walk && answered_now(ks, r))
+		return;
 	if (ks->walk || ks->pending.head)
 		list_add(&ks->pending, &r->req);
 	else
@@ -358,6 +396,8 @@ walk_on(struct keys *ks)
 		ks->walk = NULL;
 		disk_walk_ended(ks);
 		park_serve(ks);
+	} else if (c) {
+		answer_pending(ks);
 	}
 	while (!ks->walk && ks->pending.head)
 		run(ks, (struct bh_key_command *)list_take(&ks->pending));
@@ -371,6 +411,7 @@ keys_settle(struct keys *ks)
 	walk_on(ks);
 	keys_evict(ks);
 	keys_bury(ks);
+	eval_tidy(ks->eval);
 	disk_write_down(ks);
 	while ((req = list_take(&ks->fresh))) {
 		if (req->priv.lsn == UINT64_MAX)
@@ -408,7 +449,7 @@ keys_next(const struct keys *ks)
 	const struct heap_item *t = heap_top(&ks->ttl);
 	int64_t left, at, parked = park_next(ks);
 
-	if (ks->walk || ks->pending.head || ks->fresh.head || ks->graves ||
+	if (ks->walk || eval_untidy(ks->eval) || ks->pending.head || ks->fresh.head || ks->graves ||
 	    ks->corpses || ks->norphans > 0 || (ks->cache_bytes > ks->limits.cache_bytes &&
 	    !TAILQ_EMPTY(&ks->lru)))
 		return ks->mono_ms;

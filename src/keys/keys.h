@@ -33,6 +33,8 @@ struct keys_limits {
 	int64_t cache_bytes;		/* of all volatile keys */
 	int64_t durable_bytes;		/* of all durable ones; 0 no limit */
 	enum keys_durability durability;
+	int64_t eval_ms;		/* a script's time; 0 no limit */
+	int64_t eval_bytes;		/* Lua's memory; 0 no limit */
 };
 
 struct keys_stats {

@@ -8,6 +8,7 @@
  *   grave.c    freeing in slices
  *   block.c    commands that wait for a key
  *   watch.c    WATCH    tx.c  EXEC    inner.c  commands inside of others
+ *   eval*.c    EVAL, see eval.h
  *   type.c     what each type of value brings
  *   reply.c    answers under construction
  *   number.c   numbers in Redis' spelling
@@ -160,6 +161,7 @@ struct keys {
 	struct parking *parking;
 	struct watching *watching;
 	struct keys_doors doors;
+	struct eval *eval;		/* NULL until the first script */
 	/* Chained by bh_req.priv.next: commands that wait for it, answers of
 	 * this turn, answers that wait for the disk. */
 	struct req_list {
@@ -420,6 +422,16 @@ KCMD(k_watch); KCMD(k_unwatch);
 /* --- tx.c --- */
 
 KCMD(k_exec);
+
+/* --- eval.c --- */
+
+void eval_free(struct eval **evp);
+/* Whether the call is answered at once although a script runs: it kills the
+ * script, or the script takes too long to be waited for. */
+bool eval_answer_now(struct kcall *c);
+/* Some of the garbage of scripts; whether there is more. */
+void eval_tidy(struct eval *ev);
+bool eval_untidy(const struct eval *ev);
 
 /* --- keys.c --- */
 

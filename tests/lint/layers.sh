@@ -35,7 +35,7 @@ BEGIN {
 	# header: the folders or files that may include it
 	pin["sqlite3.h"] = "src/journal/ src/ctl/ plugins/redis/"
 	pin["lua.h"] = pin["lauxlib.h"] = pin["lualib.h"] = \
-	    "src/script/ plugins/skeleton/"
+	    "src/script/ src/keys/eval plugins/skeleton/"
 	pin["curl/"] = "src/script/curl_"
 	pin["ev.h"] = "src/rt/ src/script/ src/boot/ plugins/http/ " \
 	    "plugins/redis/"
