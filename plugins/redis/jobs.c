@@ -7,6 +7,8 @@
 
 #include "redis/mem.h"
 
+enum { JUMP_MS = 500 };
+
 /* xorshift64*: for jitter and seeds, which are no secrets. */
 uint64_t
 rrandom(struct redis_be *be)
@@ -63,7 +65,7 @@ rjobs_up(struct redis_be *be)
 
 	be->host->now(&wall, &mono);
 	if (!be->jobs->started)
-		be->jobs->base = wall - mono;
+		be->jobs->base = be->jobs->gap = wall - mono;
 	be->wall_ms = wall;
 	be->mono_ms = mono;
 	rnames_up(be);
@@ -107,11 +109,30 @@ rjobs_begin(struct redis_be *be)
 	(void)be;
 }
 
+/* The wall clock may have been set: jobs with AT follow it. It and the other
+ * one are never read at the same moment, so a little is no jump. */
+static void
+look_clock(struct redis_be *be)
+{
+	int64_t gap = be->wall_ms - be->mono_ms, d = gap - be->jobs->gap;
+	int64_t least = be->config.turn_clock ? 1 : JUMP_MS;
+	struct rqueue *q;
+
+	if (d > -least && d < least)
+		return;
+	be->jobs->gap = gap;
+	TAILQ_FOREACH(q, rqueues_all(be), all)
+		if (q->due != INT64_MAX)
+			rqueue_due(be, q, be->mono_ms);
+}
+
 static void
 tick_due(struct redis_be *be)
 {
 	struct rqueue *q;
 	int64_t next = INT64_MAX;
+
+	look_clock(be);
 
 	if (be->mono_ms < be->jobs->next_due || !rnames_ready(be))
 		return;

@@ -26,6 +26,7 @@ struct rjobs {
 	char *channel;
 	size_t ncalls;			/* open, or without an answer */
 	int64_t base;			/* turn_clock: steady - mono */
+	int64_t gap;			/* wall - mono */
 	int64_t next_due;		/* mono: no queue is due before */
 	bool closing;
 	bool started;			/* what was left over is dealt with */

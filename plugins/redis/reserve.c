@@ -190,14 +190,6 @@ turn_of(struct redis_be *be, struct rqueue *q)
 	return q->opts.strict ? q->pass - INT64_MAX / 2 : q->pass;
 }
 
-static void
-turn_taken(struct redis_be *be, struct rqueue *q, uint32_t units)
-{
-	if (!q->opts.strict && q->pass > reserves_of(be)->pass)
-		reserves_of(be)->pass = q->pass;
-	q->pass += step_of(q) * units;
-}
-
 /* --- a caller --- */
 
 static uint32_t
@@ -347,6 +339,30 @@ take_jobs(struct waiter *w, struct rqueue *q, const struct redisReply *r)
 	return units;
 }
 
+/* Whether another queue of this caller has something as well. */
+static bool
+contended(const struct waiter *w, const struct rqueue *q)
+{
+	for (size_t i = 0; i < w->nlinks; i++)
+		if (w->links[i].q && w->links[i].q != q &&
+		    w->links[i].q->ready > 0)
+			return true;
+	return false;
+}
+
+/* The queue has been served: whoever comes anew begins where it stood. To be
+ * served alone costs a queue nothing. */
+static void
+turn_taken(const struct waiter *w, const struct rqueue *q, uint32_t units)
+{
+	struct rreserves *s = reserves_of(w->be);
+	int64_t before = q->pass - step_of(q) *
+	    (contended(w, q) ? units : 1);
+
+	if (units > 0 && !q->opts.strict && before > s->pass)
+		s->pass = before;
+}
+
 static void step(struct waiter *w, bool replied);
 
 /* What came for somebody who is not there any more goes back: the lease has
@@ -366,6 +382,7 @@ asked_done(struct redis_be *be, struct rqueue *q, void *arg,
 		got = take_jobs(w, q, r);
 	w->n += got;
 	q->pass -= step_of(q) * (units - got);
+	turn_taken(w, q, got);
 	if (w->req && w->req->budget && !w->gone)
 		*w->req->budget += units - got;
 	if (w->gone) {
@@ -404,7 +421,7 @@ ask(struct wlink *l, uint32_t units)
 	l->seen = true;
 	w->asked += units;
 	l->q->asked += units;
-	turn_taken(be, l->q, units);
+	l->q->pass += step_of(l->q) * units;
 	if (r->budget)
 		*r->budget -= units;
 	p = rop_begin(be, l->q, 20, asked_done, a);
@@ -575,13 +592,14 @@ next_waiter(struct redis_be *be, struct rqueue *q)
 	struct waiter *w;
 
 	TAILQ_FOREACH(w, &reserves_of(be)->waiters, all) {
-		uint32_t given = 0;
+		uint32_t given = w->n + w->asked;
 
+		if (at_hand(w, q) <= 0 || room(w) == 0)
+			continue;
 		for (size_t i = 0; i < w->nlinks; i++)
 			given += w->links[i].units;
 		for (size_t i = 0; i < w->nlinks; i++)
-			if (w->links[i].q == q && room(w) > given &&
-			    at_hand(w, q) > 0)
+			if (w->links[i].q == q && given < w->req->count)
 				return &w->links[i];
 	}
 	return NULL;
@@ -617,7 +635,8 @@ serve(struct redis_be *be)
 	for (int i = 0; i < UNITS_PER_TURN && (l = next_unit(be)); i++) {
 		l->units++;
 		l->q->asked++;
-		turn_taken(be, l->q, 1);
+		l->q->pass += step_of(l->q);
+		turn_taken(l->w, l->q, 1);
 		/* room() is to see it; ask() does it again. */
 		if (l->w->req->budget)
 			(*l->w->req->budget)--;

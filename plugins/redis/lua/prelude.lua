@@ -26,7 +26,7 @@ local B = {
 	-- 2^47; from one priority to the next, 2^44
 	NEVER = 140737488355328, STEP = 17592186044416,
 	M_FMT = '>BBI2I4I2I2I6I6I6I6I6c8',
-	S_FMT = '>I6I8I6I4I4I4I4I4I4I6I6I6I6I6I6I6I8I6I6I6I6i8I6I6BI6',
+	S_FMT = '>I6I8I6I4I4I4I4I4I4I6I6I6I6I6I6I6I8I6I6I6I6i8I6I6BI6i8',
 	NOSEED = '\0\0\0\0\0\0\0\0',
 	SWEEP = 250, DUE = 500, ERRORS = 10, LOOKS = 100,
 	J = {}, dirty = {},	-- jobs that were looked at; changed ones
@@ -1113,11 +1113,11 @@ function B.queue_read()
 	q = {n = 0, fin = 0, due = B.NEVER, c0 = 0, c1 = 0, c2 = 0, c3 = 0,
 	    c4 = 0, kc = 0, pr = 0, ft = 0, st = 0, ad = 0, ct = 0, rt = 0,
 	    rm = 0, tat = 0, pa = 0, hu = 0, hm = 0, lm = 0, sk = 0, cb = 0,
-	    on = 0, rd = 0, bo = 0}
+	    on = 0, rd = 0, bo = 0, gp = 0}
 	if s then
 		q.n, q.fin, q.due, q.c0, q.c1, q.c2, q.c3, q.c4, q.kc, q.pr,
 		    q.ft, q.st, q.ad, q.ct, q.rt, q.rm, q.tat, q.pa, q.hu,
-		    q.hm, q.lm, q.sk, q.cb, q.on, q.rd, q.bo =
+		    q.hm, q.lm, q.sk, q.cb, q.on, q.rd, q.bo, q.gp =
 		    sunpack(B.S_FMT, s)
 	end
 end
@@ -1126,7 +1126,7 @@ function B.queue_write()
 	call('HSET', Q .. 'q', 's', spack(B.S_FMT, q.n, q.fin, q.due, q.c0,
 	    q.c1, q.c2, q.c3, q.c4, q.kc, q.pr, q.ft, q.st, q.ad, q.ct, q.rt,
 	    q.rm, q.tat, q.pa, q.hu, q.hm, q.lm, q.sk, q.cb, q.on, q.rd,
-	    q.bo))
+	    q.bo, q.gp))
 end
 
 -- M never goes back, and does not leap when TIME was put right: mmax is what
@@ -1176,7 +1176,9 @@ function B.begin(key, header, opts, chan)
 		end
 	end
 	B.batch_options()
-	if M >= q.due then
+	-- Jobs with AT follow W: when it has been set, what is next is another.
+	if M >= q.due or W - M ~= q.gp then
+		q.gp = W - M
 		B.run_due()
 	end
 end
