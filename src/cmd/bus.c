@@ -41,9 +41,12 @@ struct channel {
 	TAILQ_ENTRY(channel) entry;
 	struct bus *bus;
 	enum bh_feed feed;
-	bool exact;			/* the pattern has no wild character */
+	bool exact;			/* the pattern matches one name: */
+	char *name;
+	size_t name_len;
 	TAILQ_HEAD(, bh_subscription) subs;
 	size_t nsubs;			/* that are not gone */
+	size_t npatterns;		/* of them called patterns */
 	int64_t idle_since;		/* mono ms, while nsubs is 0 */
 	uint64_t lost;
 	struct message **ring;		/* a circle of cap places */
@@ -56,6 +59,7 @@ struct bh_subscription {
 	TAILQ_ENTRY(bh_subscription) entry;
 	struct channel *channel;
 	uint64_t from;			/* messages beyond this id */
+	bool is_pattern;
 	bh_news_fn *fn;			/* NULL: it is gone */
 	void *arg;
 };
@@ -235,6 +239,23 @@ channel_find(const struct bus *b, enum bh_feed feed, struct bh_bytes pattern)
 	return NULL;
 }
 
+/* What the pattern matches alone: without its backslashes. */
+static void
+note_name(struct channel *c)
+{
+	c->name = xmalloc(c->len);
+	for (size_t i = 0; i < c->len; i++) {
+		char ch = c->pattern[i];
+
+		if (strchr("*?[", ch))
+			return;
+		if (ch == '\\' && i + 1 < c->len)
+			ch = c->pattern[++i];
+		c->name[c->name_len++] = ch;
+	}
+	c->exact = true;
+}
+
 static struct channel *
 channel_new(struct bus *b, enum bh_feed feed, struct bh_bytes pattern)
 {
@@ -244,10 +265,7 @@ channel_new(struct bus *b, enum bh_feed feed, struct bh_bytes pattern)
 	c->feed = feed;
 	c->len = pattern.len;
 	memcpy(c->pattern, pattern.data, pattern.len);
-	c->exact = true;
-	for (size_t i = 0; i < pattern.len; i++)
-		if (strchr("*?[\\", pattern.data[i]))
-			c->exact = false;
+	note_name(c);
 	/* Whatever anybody has seen before, more may have come since. */
 	c->lost = next_id(b);
 	TAILQ_INIT(&c->subs);
@@ -271,6 +289,7 @@ channel_free(struct channel *c)
 	b->nidle--;
 	watch(c, false);
 	free(c->ring);
+	free(c->name);
 	free(c);
 }
 
@@ -375,8 +394,8 @@ matches(const struct channel *c, enum bh_feed feed, struct bh_bytes name)
 	if (c->feed != feed)
 		return false;
 	if (c->exact)
-		return c->len == name.len &&
-		    memcmp(c->pattern, name.data, name.len) == 0;
+		return c->name_len == name.len &&
+		    memcmp(c->name, name.data, name.len) == 0;
 	return str_glob(c->pattern, c->len, name.data, name.len);
 }
 
@@ -493,6 +512,7 @@ bus_unsubscribe(struct bh_subscription *s)
 
 	CHECK(s->fn && c->nsubs > 0);
 	s->fn = NULL;
+	c->npatterns -= s->is_pattern;
 	if (--c->nsubs == 0) {
 		b->nidle++;
 		c->idle_since = clock_now().mono_ms;
@@ -502,6 +522,58 @@ bus_unsubscribe(struct bh_subscription *s)
 	else
 		subscription_free(s);
 	sweep(b);
+}
+
+void
+bus_is_pattern(struct bh_subscription *s)
+{
+	if (!s->is_pattern)
+		s->channel->npatterns++;
+	s->is_pattern = true;
+}
+
+/* By name, of a channel that has one. */
+static size_t
+listeners(const struct channel *c)
+{
+	return c->feed == BH_FEED_TOPICS && c->exact ?
+	    c->nsubs - c->npatterns : 0;
+}
+
+void
+bus_each_channel(const struct bus *b, void (*fn)(void *arg,
+    struct bh_bytes name), void *arg)
+{
+	const struct channel *c;
+
+	TAILQ_FOREACH(c, &b->channels, entry)
+		if (listeners(c) > 0)
+			fn(arg, (struct bh_bytes){c->name, c->name_len});
+}
+
+int64_t
+bus_listeners(const struct bus *b, struct bh_bytes topic)
+{
+	const struct channel *c;
+	size_t n = 0;
+
+	TAILQ_FOREACH(c, &b->channels, entry)
+		if (c->exact && matches(c, BH_FEED_TOPICS, topic))
+			n += listeners(c);
+	return (int64_t)n;
+}
+
+int64_t
+bus_patterns(const struct bus *b)
+{
+	const struct channel *c;
+	int64_t n = 0;
+
+	TAILQ_FOREACH(c, &b->channels, entry)
+		if (c->feed == BH_FEED_TOPICS &&
+		    (c->npatterns > 0 || (!c->exact && c->nsubs > 0)))
+			n++;
+	return n;
 }
 
 static bool

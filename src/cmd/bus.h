@@ -52,6 +52,8 @@ void bus_set_limits(struct bus *b, int64_t ring, int64_t bytes);
 struct bh_subscription *bus_subscribe(struct bus *b, enum bh_feed feed,
     struct bh_bytes pattern, uint64_t after, bh_news_fn *fn, void *arg,
     struct err *e);
+/* It counts as one of a pattern, whatever that looks like. */
+void bus_is_pattern(struct bh_subscription *s);
 /* fn is not called any more. */
 void bus_unsubscribe(struct bh_subscription *s);
 
@@ -61,6 +63,13 @@ int64_t bus_message(struct bus *b, struct bh_bytes topic,
 /* bh_events.receivers: how many would receive a message now. */
 int64_t bus_receivers(const struct bus *b, struct bh_bytes topic);
 void bus_job(struct bus *b, const struct bh_job_event *ev);
+
+/* For PUBSUB: topics with subscribers by name, subscribers of one by its name,
+ * and how many patterns there are. */
+void bus_each_channel(const struct bus *b,
+    void (*fn)(void *arg, struct bh_bytes name), void *arg);
+int64_t bus_listeners(const struct bus *b, struct bh_bytes topic);
+int64_t bus_patterns(const struct bus *b);
 /* Somebody besides the subscribers wants bh_events.job, or does not any more;
  * calls nest. Subscribers are counted in by themselves. */
 void bus_watch_jobs(struct bus *b, bool on);

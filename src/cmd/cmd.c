@@ -17,6 +17,7 @@
 #include "cmd/rows.h"
 #include "cmd/session.h"
 #include "cmd/slowlog.h"
+#include "cmd/subscribe.h"
 
 #define NAME_MAX_LEN 32
 #define INDEX_SIZE 1024
@@ -277,6 +278,8 @@ may_run(struct cmd_call *call)
 	    !check_role(call, row->name, row->role))
 		return false;
 	if (row->flags & CMD_QUEUE && call->argc > 1 && !check_queue(call))
+		return false;
+	if (call->who->subs && !subscribe_allows(call))
 		return false;
 	if (call->late && row->flags & (CMD_WRITE | CMD_BLOCKS)) {
 		cmd_error(call, BH_E_BUSY, "the daemon is shutting down");

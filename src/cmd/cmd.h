@@ -38,6 +38,7 @@ MUSTCHECK int role_parse(const char *name, size_t len, enum cmd_role *ret);
 enum reply_mode { REPLY_ON, REPLY_OFF, REPLY_SKIP };
 
 struct multi;
+struct subs;
 
 /* Who is asking: one for each connection, one for each script. */
 struct session {
@@ -55,6 +56,7 @@ struct session {
 	bool monitor;
 	bool close;			/* QUIT: close after the reply */
 	struct multi *multi;		/* queued since MULTI, or NULL */
+	struct subs *subs;		/* SUBSCRIBE's, or NULL */
 	bool watching;			/* WATCH has been sent */
 	const char *door;		/* "resp", "script", "http" */
 	int64_t since_ms;		/* wall */

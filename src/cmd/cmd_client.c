@@ -10,6 +10,7 @@
 #include "cmd/env.h"
 #include "cmd/multi.h"
 #include "cmd/rows.h"
+#include "cmd/subscribe.h"
 
 static void
 put_client(struct buf *b, const struct session *s)
@@ -18,11 +19,13 @@ put_client(struct buf *b, const struct session *s)
 	int64_t idle = clock_mono_us() - s->last_us;
 
 	buf_addf(b, "id=%llu addr=%s name=%s age=%lld idle=%lld flags=%s db=0"
-	    " sub=0 psub=0 multi=%d cmd=%s user=%s role=%s resp=%d"
+	    " sub=%zu psub=%zu multi=%d cmd=%s user=%s role=%s resp=%d"
 	    " lib-name=%s lib-ver=%s\n", (unsigned long long)s->id, s->addr,
 	    s->name ? s->name : "", (long long)(age > 0 ? age / 1000 : 0),
 	    (long long)(idle / 1000000), s->monitor ? "O" : s->multi ?
-	    "x" : "N", multi_length(s),
+	    "x" : s->subs ? "P" : "N", subscribe_count(s, SUB_CHANNEL) +
+	    subscribe_count(s, SUB_SHARD), subscribe_count(s, SUB_PATTERN),
+	    multi_length(s),
 	    s->last_cmd ? s->last_cmd : "NULL", s->user, role_name(s->role),
 	    s->proto, s->lib_name ? s->lib_name : "",
 	    s->lib_ver ? s->lib_ver : "");

@@ -9,6 +9,7 @@
 #include "cmd/multi.h"
 #include "cmd/rows.h"
 #include "cmd/session.h"
+#include "cmd/subscribe.h"
 #include "cmd/version.h"
 
 #define WRONG_PASS "invalid username-password pair or user is disabled."
@@ -155,10 +156,16 @@ cmd_ping(struct cmd_call *call)
 		    "wrong number of arguments for 'ping' command");
 		return;
 	}
-	if (call->argc == 2)
+	if (subscribe_only(call->who)) {
+		r->ops->array(r, 2);
+		reply_str(r, "pong");
+		reply_bytes(r, call->argc == 2 ? call->argv[1] :
+		    (struct bh_bytes){"", 0});
+	} else if (call->argc == 2) {
 		reply_bytes(r, call->argv[1]);
-	else
+	} else {
 		r->ops->simple(r, "PONG");
+	}
 	cmd_done(call);
 }
 
@@ -207,6 +214,7 @@ cmd_reset(struct cmd_call *call)
 {
 	monitor_off(call);
 	multi_leave(call->env, call->who);
+	subscribe_leave(call->who);
 	session_reset(call->who);
 	call->reply->proto = call->who->proto;
 	call->reply->ops->simple(call->reply, "RESET");

@@ -56,3 +56,10 @@ cmd_publish(struct cmd_call *call)
 	    .topic = call->argv[1], .message = call->argv[2]};
 	call->env->ops->publish(call->env->be, &op->publish);
 }
+
+/* There are no shards: a channel is a channel. */
+void
+cmd_spublish(struct cmd_call *call)
+{
+	cmd_publish(call);
+}

@@ -99,6 +99,10 @@ struct cmd_env {
 	 * more of them. */
 	int (*watch)(void *front, struct session *who,
 	    const struct bh_bytes *pattern, struct err *e);
+	/* One message more for a connection, which fill() writes behind the
+	 * answers under way. Who leaves too much of them unread is closed. */
+	void (*push)(void *front, struct session *who,
+	    void (*fill)(struct reply *r, const void *arg), const void *arg);
 	uint64_t last_session;		/* id of the newest session */
 
 	/* The plugins' side, set by the host. */

@@ -137,6 +137,14 @@ watch(void *front, struct session *who, const struct bh_bytes *pattern,
 	    " own over RESP");
 }
 
+static void
+push(void *front, struct session *who, void (*fill)(struct reply *r,
+    const void *arg), const void *arg)
+{
+	(void)front;
+	client_push(client_of(who), fill, arg);
+}
+
 int
 front_new(struct front **ret, struct loop *l, struct cmd_env *env,
     struct err *e)
@@ -154,6 +162,7 @@ front_new(struct front **ret, struct loop *l, struct cmd_env *env,
 	env->client_kill = kill_client;
 	env->monitor = monitor;
 	env->watch = watch;
+	env->push = push;
 	if (bind_all(&f->bind, "listen.resp", "resp", env->conf->listen_resp,
 	    env->tokens, &config, e) < 0) {
 		front_free(&f);
@@ -198,6 +207,7 @@ front_free(struct front **fp)
 	env->client_kill = NULL;
 	env->monitor = NULL;
 	env->watch = NULL;
+	env->push = NULL;
 	free(f);
 }
 

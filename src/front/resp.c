@@ -11,6 +11,7 @@
 #include "base/xalloc.h"
 #include "cmd/multi.h"
 #include "cmd/session.h"
+#include "cmd/subscribe.h"
 #include "front/feed.h"
 #include "front/resp_codec.h"
 #include "front/slot.h"
@@ -50,6 +51,12 @@ struct session *
 client_session(struct client *c)
 {
 	return &c->session;
+}
+
+struct client *
+client_of(struct session *who)
+{
+	return container_of(who, struct client, session);
 }
 
 /* Puts it among those that client_run_ready() looks after. */
@@ -277,6 +284,7 @@ on_closed(void *user, const char *reason)
 	    NULL, "%s: closed: %s", c->session.addr, reason);
 	c->conn = NULL;
 	multi_leave(door->env, &c->session);
+	subscribe_leave(&c->session);
 	if (c->session.monitor)
 		door->env->monitors--;
 	c->session.monitor = false;
@@ -370,6 +378,17 @@ client_drain(struct client *c)
 	slot_line_cancel_waiting(&c->line, false);
 }
 
+/* Who does not read what it has subscribed to. */
+static void
+check_backlog(struct client *c)
+{
+	size_t max = (size_t)c->door->env->conf->max_output;
+
+	if (c->conn && (c->line.held > max ||
+	    buf_size(conn_out(c->conn)) > max))
+		client_drop(c, "more than max_output bytes wait for it");
+}
+
 void
 client_tell(struct client *c, const struct buf *line)
 {
@@ -379,8 +398,33 @@ client_tell(struct client *c, const struct buf *line)
 	s->call.user = c;
 	buf_add(s->sink.out, buf_peek(line), buf_size(line));
 	call_done(&s->call);
-	if (c->line.held > (size_t)c->door->env->conf->max_output)
-		client_drop(c, "more than max_output bytes wait for it");
+	check_backlog(c);
+}
+
+/* In RESP3 a push need not wait for the end of a command that waits; it stands
+ * between two answers, never in one: each of these is written in one go. */
+void
+client_push(struct client *c, void (*fill)(struct reply *r, const void *arg),
+    const void *arg)
+{
+	static const struct bh_bytes none;
+	struct resp_sink sink;
+	struct slot *s;
+
+	if (!c->conn)
+		return;
+	if (c->session.proto == 3 && c->waiting &&
+	    STAILQ_FIRST(&c->line.slots) == c->waiting) {
+		resp_sink_init(&sink, conn_out(c->conn), 3);
+		fill(&sink.reply, arg);
+		conn_dirty(c->conn);
+	} else {
+		s = slot_new(&c->line, &none, 0, c->session.proto, false);
+		s->call.user = c;
+		fill(&s->sink.reply, arg);
+		call_done(&s->call);
+	}
+	check_backlog(c);
 }
 
 /* JSON has line ends between its words only, where a blank is as good. */

@@ -37,6 +37,8 @@ struct resp_door {
 
 void client_new(struct resp_door *door, int fd, const struct peer *peer);
 struct session *client_session(struct client *c);
+/* Of a session of this door. */
+struct client *client_of(struct session *who);
 
 /* Lets those go on that could not before; true when there were any. */
 bool client_run_ready(struct resp_door *door);
@@ -58,5 +60,9 @@ MUSTCHECK int client_watch(struct client *c, const struct bh_bytes *pattern,
     struct err *e);
 /* A line for MONITOR; takes its turn behind the answers under way. */
 void client_tell(struct client *c, const struct buf *line);
+/* A message that fill() writes, behind the answers under way; in RESP3 not
+ * behind a command that waits. */
+void client_push(struct client *c, void (*fill)(struct reply *r,
+    const void *arg), const void *arg);
 
 #endif
