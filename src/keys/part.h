@@ -16,6 +16,7 @@
  *   string.c   commands of strings     key_cmd.c, expire.c   of any key
  *   list*.c    of lists, over klist.c
  *   bits.c, bitfield.c, lcs.c       object.c              more of these
+ *   zset*.c    of sorted sets, over zset.c
  *   hash.c     of hashes               set.c, setop.c        of sets
  *   bag.c      what both are made of, and bag_type.c, pairs.c
  *
