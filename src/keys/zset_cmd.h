@@ -22,14 +22,15 @@ zset_of(const struct key *k)
 	return k->obj;
 }
 
-/* At once if it is little work, else in slices. */
+/* At once if it is little work, else in slices; also when step() comes to more
+ * and sets c->step. */
 static inline void
 call_slices(struct kcall *c, bool little, bool (*step)(struct kcall *c))
 {
 	if (!little)
 		c->step = step;
 	else
-		while (step(c))
+		while (step(c) && !c->step)
 			;
 }
 
