@@ -14,6 +14,14 @@ be_answer(struct redis_be *be, struct bh_req *req)
 }
 
 void
+be_ok(struct redis_be *be, struct bh_req *req)
+{
+	req->status = BH_OK;
+	req->text[0] = '\0';
+	be_answer(be, req);
+}
+
+void
 be_fail(struct redis_be *be, struct bh_req *req, int code, const char *fmt,
     ...)
 {
@@ -29,7 +37,8 @@ be_fail(struct redis_be *be, struct bh_req *req, int code, const char *fmt,
 void
 be_fail_away(struct redis_be *be, struct bh_req *req)
 {
-	be_fail(be, req, BH_E_BACKEND, "%s", be->away);
+	be_fail(be, req, be->closing ? BH_E_CANCELED : BH_E_BACKEND, "%s",
+	    be->away);
 }
 
 bool

@@ -263,7 +263,7 @@ head_fill(struct redis_be *be, struct rqueue *q, char *p, int flags,
 	int64_t steady = be->jobs->base + be->mono_ms, expected = 0;
 	int inst = rinstance(be);
 
-	if (be->watching)
+	if (rnews_with_answers(be))
 		flags |= WATCHED;
 	if (be->config.turn_clock)
 		flags |= TURN_CLOCK;
@@ -435,6 +435,7 @@ call_done(void *arg, struct redisReply *r)
 		return;
 	}
 	TAILQ_REMOVE(&q->calls, c, link);
+	be->activity++;
 	results = take_head(be, q, r);
 	for (size_t i = 0; i < c->nops; i++)
 		if (c->ops[i].fn)

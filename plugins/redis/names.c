@@ -18,6 +18,7 @@ struct rnames {
 	int64_t next, end;		/* ids: seq */
 	int64_t spare, spare_end;
 	bool asking_ids, asking_names, ready;
+	bool beginning;			/* once there are ids */
 	int asks;			/* of the beginning, without an answer */
 	int64_t last_seq;		/* highest that anybody has, as known */
 	int64_t alien;			/* ids up to it say nothing */
@@ -416,6 +417,7 @@ rqueue_of_id(struct redis_be *be, int64_t id, rwait_fn *fn, void *arg)
 /* --- ids --- */
 
 static void ask_ids(struct redis_be *be, int64_t count);
+static void begin(struct redis_be *be);
 
 static void
 ids_run(struct redis_be *be)
@@ -445,6 +447,8 @@ ids_got(void *arg, struct redisReply *r)
 	if (!r)
 		return;
 	if (r->type != REDIS_REPLY_INTEGER) {
+		if (n->beginning)
+			rlink_drop(be->main, r->str);
 		(void)be_error(be, r, text);
 		be->host->log(BH_LOG_ERROR, "redis", text);
 		return;
@@ -462,6 +466,8 @@ ids_got(void *arg, struct redisReply *r)
 		n->spare = r->integer - n->asks + 1;
 		n->spare_end = r->integer + 1;
 	}
+	if (n->beginning)
+		begin(be);
 	ids_run(be);
 	be->host->wake();
 }
@@ -548,6 +554,7 @@ begin(struct redis_be *be)
 	struct rwait *w, *next;
 	struct rqueue *q;
 
+	n->beginning = false;
 	n->ready = true;
 	rjobs_set_up(be);
 	for (w = waits_take(&n->early); w; w = next) {
@@ -588,7 +595,13 @@ got_meta(void *arg, struct redisReply *r)
 	}
 	if (r->type == REDIS_REPLY_STRING)
 		names_of(be)->alien = strtoll(r->str, NULL, 10);
-	begin(be);
+	if (names_of(be)->next != names_of(be)->end) {
+		begin(be);
+		return;
+	}
+	/* A put then needs to wait for nothing that a look does not. */
+	names_of(be)->beginning = true;
+	ask_ids(be, RANGE);
 }
 
 static void
@@ -631,7 +644,7 @@ rnames_up(struct redis_be *be)
 	const char *uid = be->host->instance(err);
 	const char *argv[] = {n->key_insts, n->key_inst, uid};
 
-	n->ready = n->asking_ids = n->asking_names = false;
+	n->ready = n->asking_ids = n->asking_names = n->beginning = false;
 	if (!uid) {
 		be->host->log(BH_LOG_ERROR, "redis", err);
 		return;
@@ -706,6 +719,7 @@ rnames_free(struct redis_be *be)
 		free(q->name);
 		free(q->keys);
 		free(q->packed);
+		free(q->runtimes);
 		free(q);
 	}
 	free(n->key_queues);

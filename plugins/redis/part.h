@@ -7,7 +7,9 @@
  *	answer	requests that are answered without asking the server
  *	script	EVALSHA, and the scripts of lua/
  *	jobs	put, reserve, finish, extend, get
- *	list	list, alter, stats, errors, schedules, retention, events
+ *	list	a page of jobs; alter, queue, stats likewise
+ *	sched	schedules, sched_row and sched_tick
+ *	news	events of jobs; owed callbacks
  *	keys	the users' keys; throttle, pubsub likewise
  *
  * done() is never called before the verb has returned: from a reply function,
@@ -34,6 +36,18 @@ struct rkeys;
 struct rpubsub;
 struct rscripts;
 struct rserver;
+struct rscheds;
+struct rnews;
+struct rowed;
+struct rhealth;
+struct rqueue;
+struct redisReply;
+
+/* Calls of list, alter, queue and stats that have no answer yet. */
+struct rlists {
+	size_t under_way;
+	bool up;			/* rlist_ready() has been called */
+};
 
 struct redis_be {
 	const struct bh_host *host;
@@ -59,6 +73,11 @@ struct redis_be {
 	struct rpubsub *pubsub;
 	size_t throttles;		/* under way */
 	struct rscripts *scripts;
+	struct rscheds *scheds;
+	struct rnews *news;
+	struct rowed *owed;
+	struct rhealth *health;
+	int64_t activity;		/* calls that may have changed a job */
 };
 
 /* A clock that only ascends, also over restarts as far as the wall clock
@@ -90,6 +109,7 @@ void be_tell(const struct redis_be *be, enum bh_log_level level,
 
 /* Calls done() in the next half of the turn; the request is complete. */
 void be_answer(struct redis_be *be, struct bh_req *req);
+void be_ok(struct redis_be *be, struct bh_req *req);
 void be_fail(struct redis_be *be, struct bh_req *req, int code,
     const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 /* Redis is not there: BH_E_BACKEND with the reason. */
@@ -172,10 +192,6 @@ void rlist_list(void *be, struct bh_list *r);
 void rlist_alter(void *be, struct bh_alter *r);
 void rlist_stats(void *be, struct bh_stats *r);
 void rlist_queue_alter(void *be, struct bh_queue_alter *r);
-void rlist_schedule_put(void *be, struct bh_schedule_put *r);
-void rlist_schedule_list(void *be, struct bh_schedule_list *r);
-void rlist_schedule_remove(void *be, struct bh_schedule_remove *r);
-void rlist_callback_done(void *be, int64_t id);
 /* What a script of jobs has to tell besides its results: what is "news" or
  * "owed" (lists, see prelude.lua's note() and owe()). From a reply. */
 void rlist_heard(struct redis_be *be, struct rqueue *q, const char *what,
@@ -185,6 +201,47 @@ void rlist_told(struct redis_be *be, struct rqueue *q, char kind,
     struct bh_bytes arg, struct bh_bytes rest);
 /* A try has ended after so long. */
 void rlist_ran(struct redis_be *be, struct rqueue *q, int64_t ms);
+
+void rsched_new(struct redis_be *be);
+void rsched_up(struct redis_be *be);
+void rsched_turn(struct redis_be *be);
+int64_t rsched_next(const struct redis_be *be);
+bool rsched_idle(const struct redis_be *be);
+void rsched_free(struct redis_be *be);
+void rsched_put(void *be, struct bh_schedule_put *r);
+void rsched_list(void *be, struct bh_schedule_list *r);
+void rsched_remove(void *be, struct bh_schedule_remove *r);
+
+/* News come with the answers of this instance's scripts, too. */
+bool rnews_with_answers(const struct redis_be *be);
+/* What an answer has: the news themselves, or that some were published. */
+void rnews_reply(struct redis_be *be, struct bh_bytes queue,
+    const struct redisReply *r);
+void rnews_published(struct redis_be *be);
+void rnews_new(struct redis_be *be);
+void rnews_listen(struct redis_be *be);
+void rnews_down(struct redis_be *be);
+bool rnews_idle(const struct redis_be *be);
+void rnews_free(struct redis_be *be);
+
+/* Callbacks that an answer has, and a queue where another instance owes
+ * some. */
+void rowed_reply(struct redis_be *be, struct bh_bytes queue,
+    const struct redisReply *r);
+void rowed_wake(struct redis_be *be, struct bh_bytes queue);
+void rowed_new(struct redis_be *be);
+void rowed_up(struct redis_be *be);
+void rowed_look(struct redis_be *be, struct bh_bytes queue);
+void rowed_listen(struct redis_be *be);
+void rowed_begin(struct redis_be *be);
+int64_t rowed_next(const struct redis_be *be);
+bool rowed_idle(const struct redis_be *be);
+void rowed_free(struct redis_be *be);
+void rowed_done(void *be, int64_t id);
+
+void rhealth_new(struct redis_be *be);
+void rhealth_free(struct redis_be *be);
+void rhealth_show(struct redis_be *be, struct bh_health *ret);
 
 void rkeys_new(struct redis_be *be);
 void rkeys_down(struct redis_be *be);
@@ -202,7 +259,7 @@ void rpubsub_publish(void *be, struct bh_publish *r);
 void rpubsub_subscribe(void *be, struct bh_bytes pattern, bool on);
 /* The backend's own channel (with the prefix already in the name): fn hears
  * each message. An empty one is sent after each (re)connect, since some may
- * have been missed. */
+ * have been missed. fn NULL: it is not listened to any more. */
 void rpubsub_listen(struct redis_be *be, const char *channel,
     void (*fn)(void *arg, struct bh_bytes message), void *arg);
 

@@ -207,12 +207,30 @@ rpubsub_subscribe(void *arg, struct bh_bytes pattern, bool on)
 		pattern_remove(be->pubsub, pattern);
 }
 
+static void
+unlisten(struct rpubsub *p, const char *channel)
+{
+	size_t i = 0;
+
+	while (i < p->nchannels && strcmp(p->channels[i].name, channel) != 0)
+		i++;
+	if (i == p->nchannels)
+		return;
+	if (rlink_up(p->link))
+		say(p, "UNSUBSCRIBE", channel, strlen(channel));
+	free(p->channels[i].name);
+	p->channels[i] = p->channels[--p->nchannels];
+}
+
 void
 rpubsub_listen(struct redis_be *be, const char *channel,
     void (*fn)(void *arg, struct bh_bytes message), void *arg)
 {
 	struct rpubsub *p = be->pubsub;
 
+	unlisten(p, channel);
+	if (!fn)
+		return;
 	p->channels = mem_grow(p->channels, (p->nchannels + 1) *
 	    sizeof(*p->channels));
 	p->channels[p->nchannels++] = (struct channel){mem_str(channel), fn,

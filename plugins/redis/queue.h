@@ -40,6 +40,8 @@ struct rqueue {
 	int64_t ready, ripe;		/* to be had: jobs or groups; batches */
 	int64_t m, m_mono;		/* its clock, and when that was */
 
+	struct rruntimes *runtimes;	/* of tries that ended here, or NULL */
+
 	/* reserve.c */
 	int64_t asked;			/* of ready, by calls under way */
 	int64_t pass;

@@ -227,10 +227,7 @@ redis_health(void *arg, struct bh_health *ret)
 {
 	struct redis_be *be = arg;
 
-	*ret = (struct bh_health){.type = redis_ops.name,
-	    .accepting = be->ready};
-	snprintf(ret->text, sizeof(ret->text), "%.199s", be->ready ?
-	    rserver_loss(be) : be->away);
+	rhealth_show(be, ret);
 }
 
 static void
@@ -262,9 +259,9 @@ const struct bh_backend_ops redis_ops = {
 	.job_alter = rlist_alter,
 	.queue_stats = rlist_stats,
 	.queue_alter = rlist_queue_alter,
-	.schedule_put = rlist_schedule_put,
-	.schedule_list = rlist_schedule_list,
-	.schedule_remove = rlist_schedule_remove,
+	.schedule_put = rsched_put,
+	.schedule_list = rsched_list,
+	.schedule_remove = rsched_remove,
 	.key_command = rkeys_command,
 	.throttle = rthrottle_take,
 	.publish = rpubsub_publish,
@@ -273,7 +270,7 @@ const struct bh_backend_ops redis_ops = {
 	.turn_begin = redis_turn_begin,
 	.turn_end = redis_turn_end,
 	.listen = redis_listen,
-	.callback_done = rlist_callback_done,
+	.callback_done = rowed_done,
 	.watch_jobs = redis_watch_jobs,
 	.options_changed = redis_options_changed,
 	.health = redis_health,

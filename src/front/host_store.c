@@ -35,7 +35,7 @@ static struct {
 	const char *(*state_dir)(void);
 	char id[ID_LEN + 1];
 	TAILQ_HEAD(, zone) zones;
-} store;
+} store = {.zones = TAILQ_HEAD_INITIALIZER(store.zones)};
 
 /* --- options, errors --- */
 

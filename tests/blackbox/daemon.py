@@ -107,7 +107,8 @@ def conf_value(v):
 class Daemon:
     """options: single options by name; config: raw text that follows them;
     scripts: file name → text; plugins: names; http: with the HTTP door, on
-    .http_port."""
+    .http_port. With BELLHOP_TEST_BACKEND=redis in the environment it has a
+    Redis of its own."""
 
     running = []                # for the report of a failing test
 
@@ -130,6 +131,12 @@ class Daemon:
         self.listen = None
         self.http_port = free_port() if http else None
         self.held = []          # see hold_sockets()
+        self.redis = None
+        if os.environ.get("BELLHOP_TEST_BACKEND") == "redis" and \
+                "backend = {" not in config:
+            import realredis    # which needs this module
+            self.redis = realredis.Redis()
+            plugins = list(plugins) + ["redis"]
         plugins = list(plugins) + (["http"] if http else [])
         if plugins:
             self.options.setdefault("plugin_dir", plugin_dir())
@@ -158,6 +165,9 @@ class Daemon:
             "secrets_dir = %s;" % conf_value(self.secrets),
             "listen = { resp = %s;%s };" % (conf_value(listen), http),
         ]
+        if self.redis:
+            lines.append('backend = { type = "redis"; url = "unix:%s"; '
+                         'accept_loss = true; };' % self.redis.sock)
         lines += ["%s = %s;" % (k, conf_value(v))
                   for k, v in self.options.items()]
         return "\n".join(lines) + "\n" + self.extra + "\n"
@@ -314,6 +324,8 @@ class Daemon:
             if self.proc is not None:
                 self.proc.kill()
                 self._reaped()
+            if self.redis:
+                self.redis.stop()
             if not os.environ.get("BELLHOP_TEST_KEEP"):
                 shutil.rmtree(self.root, ignore_errors=True)
 
