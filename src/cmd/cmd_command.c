@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* COMMAND: the table of commands as Redis' clients expect it. */
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/str.h"
+#include "base/xalloc.h"
+#include "cmd/cmd_keys.h"
 #include "cmd/rows.h"
 #include "cmd/version.h"
 
@@ -95,6 +98,24 @@ command_info(struct cmd_call *call)
 	cmd_done(call);
 }
 
+static const char *
+group_of(const char *name)
+{
+	static const struct {
+		const char *pattern, *group;
+	} groups[] = {
+#define GROUP(pattern, group) {pattern, group},
+#include "cmd/group.def"
+#undef GROUP
+	};
+	size_t i = 0;
+
+	while (!str_glob(groups[i].pattern, strlen(groups[i].pattern), name,
+	    strlen(name)))
+		i++;
+	return groups[i].group;
+}
+
 static void
 put_doc(struct reply *r, const struct cmd_row *row)
 {
@@ -102,8 +123,7 @@ put_doc(struct reply *r, const struct cmd_row *row)
 	r->ops->map(r, 4);
 	reply_pair_str(r, "summary", row->help);
 	reply_pair_str(r, "since", BELLHOP_VERSION);
-	reply_pair_str(r, "group", row->fn == cmd_key ? "generic" :
-	    strchr(row->name, '.') ? "module" : "server");
+	reply_pair_str(r, "group", group_of(row->name));
 	reply_pair_str(r, "syntax", row->args);
 }
 
@@ -150,27 +170,36 @@ command_list(struct cmd_call *call)
 static void
 command_getkeys(struct cmd_call *call)
 {
-	const struct cmd_row *row = cmd_find(call->argv[2].data,
-	    call->argv[2].len);
+	const struct bh_bytes *argv = call->argv + 2;
+	size_t argc = call->argc - 2, *places;
+	const struct cmd_row *row = cmd_find(argv[0].data, argv[0].len);
 	struct reply *r = call->reply;
-	int argc = (int)call->argc - 2, last;
+	int n;
 
-	if (!row || !row->first_key) {
+	if (!row || !cmd_has_keys(row)) {
 		cmd_error(call, BH_E_ERR, row ? "The command has no key"
 		    " arguments" : "Invalid command specified");
 		return;
 	}
-	if (row->arity > 0 ? argc != row->arity : argc < -row->arity) {
+	if (row->arity > 0 ? argc != (size_t)row->arity :
+	    argc < (size_t)-row->arity) {
 		cmd_error(call, BH_E_ERR, "Invalid number of arguments"
 		    " specified for command");
 		return;
 	}
-	last = row->last_key < 0 ? argc + row->last_key : row->last_key;
-	r->ops->array(r, (size_t)((last - row->first_key) / row->key_step +
-	    1));
-	for (int i = row->first_key; i <= last; i += row->key_step)
-		reply_bytes(r, call->argv[2 + i]);
-	cmd_done(call);
+	places = xcalloc(argc, sizeof(*places));
+	n = cmd_keys(row, argv, argc, places);
+	if (n > 0) {
+		r->ops->array(r, (size_t)n);
+		for (int i = 0; i < n; i++)
+			reply_bytes(r, argv[places[i]]);
+		cmd_done(call);
+	} else {
+		cmd_error(call, BH_E_ERR, n < 0 ? "Invalid arguments"
+		    " specified for command" : "The command has no key"
+		    " arguments");
+	}
+	free(places);
 }
 
 static const struct cmd_sub subs[] = {

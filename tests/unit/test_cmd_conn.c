@@ -158,6 +158,16 @@ the_table_is_shown(void **state)
 	    "*2\r\n$7\r\njob.add\r\n*8\r\n$7\r\nsummary\r\n");
 	desk_has(desk_ask(d, "COMMAND LIST"), "job.fetch");
 	ASK("COMMAND GETKEYS MSET a 1 b 2", "*2\r\n$1\r\na\r\n$1\r\nb\r\n");
+	ASK("COMMAND GETKEYS SINTERCARD 2 a b LIMIT 3",
+	    "*2\r\n$1\r\na\r\n$1\r\nb\r\n");
+	ASK("COMMAND GETKEYS SINTERCARD 3 a b", "-ERR Invalid arguments"
+	    " specified for command\r\n");
+	ASK("COMMAND GETKEYS XREAD COUNT 2 STREAMS a b 0 0",
+	    "*2\r\n$1\r\na\r\n$1\r\nb\r\n");
+	ASK("COMMAND GETKEYS XREAD COUNT 2 STREAMS a b 0",
+	    "-ERR Invalid arguments specified for command\r\n");
+	ASK("COMMAND GETKEYS BLMPOP 0 1 a LEFT", "*1\r\n$1\r\na\r\n");
+	ASK("COMMAND GETKEYS OBJECT ENCODING a", "*1\r\n$1\r\na\r\n");
 	ASK("COMMAND GETKEYS GET", "-ERR Invalid number of arguments specified"
 	    " for command\r\n");
 	ASK("COMMAND GETKEYS PING", "-ERR The command has no key arguments"
