@@ -193,9 +193,11 @@ rlist_begin(struct redis_be *be)
 int64_t
 rlist_end(struct redis_be *be)
 {
-	int64_t a, b = rowed_next(be);
+	int64_t a, b;
 
 	rsched_turn(be);
+	rowed_tell(be);			/* who listens since this turn */
+	b = rowed_next(be);
 	a = rsched_next(be);
 	return a < b ? a : b;
 }

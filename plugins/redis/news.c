@@ -15,7 +15,9 @@ struct rnews {
 	char *channel;
 	bool listening;			/* asked for */
 	bool there;			/* and granted */
-	size_t expected;		/* own messages on their way */
+	/* Own messages on their way; below 0, they were faster than the
+	 * answers that tell of them. */
+	int expected;
 };
 
 static void
@@ -141,7 +143,7 @@ heard(void *arg, struct bh_bytes message)
 	own = number(&c, 2) == (uint64_t)rinstance(n->be);
 	marked = number(&c, 1) != 0;
 	queue = string(&c, (size_t)number(&c, 1));
-	if (own && !marked && n->expected > 0)
+	if (own && !marked)
 		n->expected--;
 	if (own && marked)
 		return;
@@ -185,7 +187,10 @@ rnews_down(struct redis_be *be)
 bool
 rnews_idle(const struct redis_be *be)
 {
-	return be->news->expected == 0;
+	/* Nothing is asked any more: none can be early. */
+	if (be->news->expected < 0 && rcalls_idle(be))
+		be->news->expected = 0;
+	return be->news->expected <= 0;
 }
 
 void

@@ -112,8 +112,8 @@ rowed_listen(struct redis_be *be)
 	be->owed->untold = true;
 }
 
-static void
-tell(struct redis_be *be)
+void
+rowed_tell(struct redis_be *be)
 {
 	struct rowed *w = be->owed;
 	struct owed *o, *next;
@@ -336,7 +336,7 @@ rowed_begin(struct redis_be *be)
 	struct rowed *w = be->owed;
 	struct doubt *d;
 
-	tell(be);
+	rowed_tell(be);
 	while (be->ready && (d = TAILQ_FIRST(&w->doubts)) &&
 	    d->at <= be->mono_ms) {
 		TAILQ_REMOVE(&w->doubts, d, all);

@@ -233,6 +233,7 @@ void rowed_new(struct redis_be *be);
 void rowed_up(struct redis_be *be);
 void rowed_look(struct redis_be *be, struct bh_bytes queue);
 void rowed_listen(struct redis_be *be);
+void rowed_tell(struct redis_be *be);
 void rowed_begin(struct redis_be *be);
 int64_t rowed_next(const struct redis_be *be);
 bool rowed_idle(const struct redis_be *be);
