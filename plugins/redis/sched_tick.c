@@ -211,7 +211,7 @@ added(void *arg, const struct rtick *all, size_t n)
 /* --- its beginning --- */
 
 static struct batch *
-batch_plan(struct rscheds *l, struct rsched *s)
+batch_plan(struct rscheds *l, struct rsched *s, int64_t due)
 {
 	const struct bh_schedule_time *t = l->be->host->schedules;
 	struct bh_schedule_clock c = s->state.clock;
@@ -230,10 +230,13 @@ batch_plan(struct rscheds *l, struct rsched *s)
 		b->ticks[n++] = (struct planned){.plan = plan};
 		t->dealt(&s->row, &c, &plan, wall);
 	}
-	if (n == 0) {
+	/* Without a tick there is news when the next one is another. */
+	if (n == 0 && c.due == due) {
 		s->state.clock = c;
 		return NULL;
 	}
+	if (!b)
+		b = mem_new(sizeof(*b));
 	b->l = l;
 	b->name = mem_str(s->name);
 	memcpy(b->version, s->version, SCHED_VERSION);
@@ -254,6 +257,7 @@ run(struct rscheds *l, struct rsched *s)
 	const struct bh_schedule_time *t = l->be->host->schedules;
 	struct batch *b;
 	struct rtick *ticks;
+	int64_t due = s->state.clock.due;
 	size_t n = 0;
 
 	if (s->state.clock.doubt) {
@@ -264,12 +268,12 @@ run(struct rscheds *l, struct rsched *s)
 		    "clock, which has been set back", s->name);
 		l->be->host->log(BH_LOG_WARN, "redis", line);
 	}
-	b = batch_plan(l, s);
+	b = batch_plan(l, s, due);
 	if (!b)
 		return;
 	s->busy = true;
 	l->under_way++;
-	ticks = mem_new(b->n * sizeof(*ticks));
+	ticks = mem_new((b->n + 1) * sizeof(*ticks));
 	for (size_t i = 0; i < b->n; i++)
 		if (b->ticks[i].plan.outcome != BH_TICK_SKIPPED)
 			ticks[n++] = (struct rtick){

@@ -150,7 +150,7 @@ def test_a_schedule_ticks_once(a, b):
     a.call("SCHEDULE.SET", "s", "tick", "{}", "EVERY", 100, "OVERLAP",
            "queue")
     wait_until(lambda: count(a, "tick", "completed") >= 20, "20 ticks")
-    b.call("SCHEDULE.REMOVE", "s")
+    b.call("SCHEDULE.DEL", "s")
     assert a.call("SCHEDULE.LIST") == []
     jobs = a.list_all("tick", "completed")
     made = sorted(j["created_at"] for j in jobs)
