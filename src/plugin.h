@@ -777,6 +777,7 @@ struct bh_schedule_time {
 	X(TICK, job, i)
 #define BH_COLS_KEY(X)                                                       \
 	X(KEY, name, b) X(KEY, type, i) X(KEY, expires_at, i) X(KEY, value, b)
+#define BH_COLS_KEY_PART(X) X(KEY_PART, part, b) X(KEY_PART, value, b)
 #define BH_COLS_JOB(X)                                                       \
 	X(JOB, id, i) X(JOB, queue, t) X(JOB, state, i) X(JOB, priority, i)  \
 	X(JOB, attempt, i) X(JOB, error_count, i) X(JOB, stalled, i)         \
@@ -809,7 +810,8 @@ struct bh_schedule_time {
 	X(SCHEDULE, schedule, NULL) X(KEY, key, NULL) X(JOB, job, NULL)      \
 	X(CALLBACK, callback, NULL)                                          \
 	X(SCHEDULE_STATE, schedule_state, "id") X(TICK, tick, "schedule")    \
-	X(LEASE, lease, "id") X(ERROR, error, "job") X(STEP, step, "job")
+	X(LEASE, lease, "id") X(ERROR, error, "job") X(STEP, step, "job")    \
+	X(KEY_PART, key_part, "key")
 
 enum bh_table {
 #define X(table, name, parent) BH_T_##table,
@@ -1026,18 +1028,14 @@ struct bh_metrics {
 	    const char *labels, double value);
 };
 
-/* Moves everything to another store, or counts what would move. */
+/* Moves everything to the store of this machine; nothing is served meanwhile
+ * and after it. */
 struct bh_migrate {
 	struct bh_req req;
-	bool down;			/* to the store of this machine */
-	bool dry;			/* only counts */
-	/* Globs of the users' keys that come along on the way down. */
+	/* Globs of the users' keys that come along. */
 	const struct bh_bytes *keys;
 	size_t nkeys;
-	/* out: */
-	int64_t counts[BH_TABLE_COUNT];
-	int64_t by_state[BH_STATES];
-	int64_t other_keys;		/* that no glob names */
+	int64_t counts[BH_TABLE_COUNT];	/* out: what this call has moved */
 };
 
 /* How another backend is made: opened instead of the built-in one when

@@ -5,6 +5,7 @@
 
 extern const char rlua_prelude[];
 extern const char rlua_batch[];
+extern const char rlua_claim[];
 #define SCRIPT(name, before, file) extern const char file[];
 #include "redis/script.def"
 #undef SCRIPT

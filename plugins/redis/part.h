@@ -48,6 +48,8 @@ struct rlists {
 	size_t under_way;
 	bool up;			/* rlist_ready() has been called */
 };
+struct rmove;
+struct raway;
 
 struct redis_be {
 	const struct bh_host *host;
@@ -55,8 +57,9 @@ struct redis_be {
 	struct rserver *server;
 	struct rlink *main;		/* commands and scripts; NULL: it is
 					   not known yet where to */
-	/* The server has been looked at and may be used: true between
-	 * r*_up() and r*_down(). Otherwise away says why. */
+	bool looked;			/* the server is fit to be used */
+	/* It is used: true between r*_up() and r*_down(). Otherwise away says
+	 * why. */
 	bool ready;
 	char away[BH_ERROR_TEXT];
 	int64_t wall_ms, mono_ms;	/* of this turn */
@@ -78,6 +81,8 @@ struct redis_be {
 	struct rowed *owed;
 	struct rhealth *health;
 	int64_t activity;		/* calls that may have changed a job */
+	struct rmove *move;
+	struct raway *aside;
 };
 
 /* A clock that only ascends, also over restarts as far as the wall clock
@@ -100,6 +105,11 @@ const char *rserver_refused(const struct redis_be *be);
 const char *rserver_loss(const struct redis_be *be);
 /* An error has come: some say that the master is another one now. */
 void rserver_heed(struct redis_be *be, const char *error);
+/* The server has been looked at, and all is known that must be: it is used
+ * from now on. */
+void rserver_serve(struct redis_be *be);
+/* What is there is not ours any more: no marker is kept. */
+void rserver_forget(struct redis_be *be);
 /* Another link to the same server: what c does not say is filled in. */
 struct rlink *be_link(struct redis_be *be, const struct rlink_config *c);
 void be_tell(const struct redis_be *be, enum bh_log_level level,
@@ -269,5 +279,26 @@ bool rthrottle_idle(const struct redis_be *be);
 /* The name of the key of a limiter; freed by the caller. */
 char *rthrottle_key(const struct redis_be *be, struct bh_bytes key,
     size_t *ret_len);
+
+/* Handlers that run here. */
+size_t rhandlers_count(const struct redis_be *be);
+
+/* --- move.c: what the store of this machine holds comes here --- */
+
+void rmove_new(struct redis_be *be);
+void rmove_free(struct redis_be *be);
+/* Once a turn; the mono ms of the next thing due. */
+int64_t rmove_turn(struct redis_be *be);
+/* Its ids are known at the server, or it has none. */
+bool rmove_claimed(const struct redis_be *be);
+/* The doors may open. */
+bool rmove_doors(const struct redis_be *be);
+/* Living jobs are still to come: new ones have to wait behind them. */
+bool rmove_living(const struct redis_be *be);
+/* All has come; until then ids below the bound may be on their way. */
+bool rmove_over(const struct redis_be *be);
+int64_t rmove_bound(const struct redis_be *be);
+/* bh_backend_type.migrate: the way back. */
+void rmove_migrate(void *be, struct bh_migrate *r);
 
 #endif

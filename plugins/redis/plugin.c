@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "plugin.h"
-#include "redis/redis.h"
+#include "redis/part.h"
 
 enum { PASSWORD_MAX = 512 };
 
@@ -64,7 +64,12 @@ open_backend(void **ret, const struct bh_host *host, char err[BH_ERROR_TEXT])
 	return rc;
 }
 
-static const struct bh_backend_type type = {&redis_ops, open_backend};
+static const struct bh_backend_type type = {
+	.ops = &redis_ops,
+	.open = open_backend,
+	.ready = redis_ready,
+	.migrate = rmove_migrate,
+};
 
 static int
 init(const struct bh_host *host, char err[BH_ERROR_TEXT])

@@ -3,6 +3,7 @@
 
 #include <ev.h>
 
+#include "redis/away.h"
 #include "redis/mem.h"
 #include "redis/part.h"
 
@@ -90,6 +91,8 @@ redis_close(void *arg)
 	rkeys_free(be);
 	rpubsub_free(be);
 	rscript_free(be);
+	raway_free(be);
+	rmove_free(be);
 	while (be_answers(be))
 		;
 	drop_config(be);
@@ -146,7 +149,8 @@ redis_open(void **ret, const struct redis_config *c,
 	rpubsub_new(be);
 	rjobs_new(be);
 	rlist_new(be);
-	if (rserver_new(be, err) == 0) {
+	rmove_new(be);
+	if (raway_new(be, err) == 0 && rserver_new(be, err) == 0) {
 		first_look(be);
 		if (!rserver_refused(be)) {
 			*ret = be;
@@ -155,6 +159,20 @@ redis_open(void **ret, const struct redis_config *c,
 		snprintf(err, BH_ERROR_TEXT, "%s", rserver_refused(be));
 	}
 	redis_close(be);
+	return -1;
+}
+
+int
+redis_ready(void *arg, char err[BH_ERROR_TEXT])
+{
+	struct redis_be *be = arg;
+
+	if (rmove_doors(be) && (be->ready || raway_looked_once(be)))
+		return 1;
+	if (be->looked || !rserver_tried(be) || raway_looked_once(be))
+		return 0;
+	snprintf(err, BH_ERROR_TEXT, "%.200s; the first start needs it",
+	    be->away);
 	return -1;
 }
 
@@ -168,6 +186,8 @@ redis_turn_begin(void *arg, int64_t wall_ms, int64_t mono_ms)
 	be->wall_ms = wall_ms;
 	be->mono_ms = mono_ms;
 	(void)be_answers(be);
+	if (raway_left(be))
+		return;
 	rjobs_begin(be);
 	rlist_begin(be);
 }
@@ -182,7 +202,10 @@ static int64_t
 redis_turn_end(void *arg)
 {
 	struct redis_be *be = arg;
-	int64_t next = earlier(rjobs_end(be), rlist_end(be));
+	int64_t next = earlier(rmove_turn(be), raway_turn(be));
+
+	if (!raway_left(be))
+		next = earlier(next, earlier(rjobs_end(be), rlist_end(be)));
 
 	(void)be_answers(be);
 	return be->answers ? be->mono_ms : next;
@@ -193,7 +216,7 @@ redis_cancel(void *arg, struct bh_req *req)
 {
 	struct redis_be *be = arg;
 
-	if (!rjobs_cancel(be, req))
+	if (!raway_cancel(be, req) && !rjobs_cancel(be, req))
 		(void)rkeys_cancel(be, req);
 }
 
@@ -244,19 +267,20 @@ redis_idle(void *arg)
 {
 	struct redis_be *be = arg;
 
-	return !be->answers && rkeys_idle(be) && rpubsub_idle(be) &&
-	    rthrottle_idle(be) && rjobs_idle(be) && rlist_idle(be);
+	return !be->answers && raway_idle(be) && rkeys_idle(be) &&
+	    rpubsub_idle(be) && rthrottle_idle(be) && rjobs_idle(be) &&
+	    rlist_idle(be);
 }
 
 const struct bh_backend_ops redis_ops = {
 	.name = "redis",
-	.job_put = rjobs_put,
-	.job_reserve = rjobs_reserve,
-	.job_finish = rjobs_finish,
-	.job_extend = rjobs_extend,
-	.job_get = rjobs_get,
+	.job_put = raway_put,
+	.job_reserve = raway_reserve,
+	.job_finish = raway_finish,
+	.job_extend = raway_extend,
+	.job_get = raway_get,
 	.job_list = rlist_list,
-	.job_alter = rlist_alter,
+	.job_alter = raway_alter,
 	.queue_stats = rlist_stats,
 	.queue_alter = rlist_queue_alter,
 	.schedule_put = rsched_put,

@@ -31,4 +31,7 @@ int redis_open(void **ret, const struct redis_config *c,
  * is lost with the connections. For tests. */
 void redis_abandon(void *be);
 
+/* bh_backend_type.ready. */
+int redis_ready(void *be, char err[BH_ERROR_TEXT]);
+
 #endif

@@ -174,6 +174,17 @@ rhandler_token(struct redis_be *be, int64_t id, uint64_t *ret)
 	return h != NULL;
 }
 
+size_t
+rhandlers_count(const struct redis_be *be)
+{
+	const struct holding *h;
+	size_t n = 0;
+
+	TAILQ_FOREACH(h, &reserves_of(be)->holdings, all)
+		n++;
+	return n;
+}
+
 /* --- turns of queues --- */
 
 static int64_t

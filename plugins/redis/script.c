@@ -8,11 +8,12 @@
 
 #include "redis/lua.h"
 #include "redis/mem.h"
+#include "redis/move.h"
 #include "redis/part.h"
 
 enum { HEX = 40 };
 
-enum before { SCRIPT_NONE, SCRIPT_JOBS };
+enum before { SCRIPT_NONE, SCRIPT_JOBS, SCRIPT_MOVE };
 
 static const struct {
 	enum before before;
@@ -47,20 +48,23 @@ struct call {
 static void
 make(struct rscripts *s, int i)
 {
-	const char *first = "", *second = "";
+	const char *first = "", *second = "", *third = "";
 	unsigned char md[EVP_MAX_MD_SIZE];
 	size_t size;
 	unsigned n;
 
-	if (parts[i].before == SCRIPT_JOBS) {
+	if (parts[i].before != SCRIPT_NONE) {
 		first = rlua_prelude;
 		second = rlua_batch;
 	}
-	size = strlen(first) + strlen(second) + strlen(parts[i].body) + 1;
+	if (parts[i].before == SCRIPT_MOVE)
+		third = rmove_columns;
+	size = strlen(first) + strlen(second) + strlen(third) +
+	    strlen(parts[i].body) + 1;
 	s->all[i].text = mem_new(size);
 	s->all[i].len = size - 1;
-	snprintf(s->all[i].text, size, "%s%s%s", first, second,
-	    parts[i].body);
+	snprintf(s->all[i].text, size, "%s%s%s%s", first, second,
+	    third, parts[i].body);
 	if (!EVP_Digest(s->all[i].text, size - 1, md, &n, EVP_sha1(), NULL))
 		return;			/* it is sent whole then */
 	for (unsigned k = 0; k < n && k < HEX / 2; k++)

@@ -15,6 +15,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "redis/away.h"
 #include "redis/error.h"
 #include "redis/mem.h"
 #include "redis/part.h"
@@ -86,7 +87,7 @@ away(struct redis_be *be, const char *why, bool refused)
 	struct rserver *s = be->server;
 	bool was = be->ready;
 
-	be->ready = false;
+	be->ready = be->looked = false;
 	s->tried = true;
 	snprintf(be->away, sizeof(be->away), refused ? "Redis cannot be used:"
 	    " %.200s" : "Redis is away: %.200s", why);
@@ -119,14 +120,16 @@ reject(struct redis_be *be, const char *why)
 	rlink_drop(be->main, why);
 }
 
+/* It may be used; whose ids are whose must be told first (move.c). */
 static void
 use(struct redis_be *be)
 {
 	struct rserver *s = be->server;
 	char where[140];
 
-	be->ready = true;
-	be->away[0] = '\0';
+	if (be->looked)
+		return;
+	be->looked = true;
 	s->refused[0] = '\0';
 	redis_url_show(&s->url, where, sizeof(where));
 	if (s->told)
@@ -138,10 +141,27 @@ use(struct redis_be *be)
 	s->told = false;
 	s->look.repeat = MARKER_S;
 	ev_timer_again(be->host->loop, &s->look);
+	raway_looked(be);
+	if (rmove_claimed(be))
+		rserver_serve(be);
+	else
+		snprintf(be->away, sizeof(be->away), "the local store has not"
+		    " begun to move to Redis yet");
+	be->host->wake();
+}
+
+void
+rserver_serve(struct redis_be *be)
+{
+	if (be->ready || !be->looked)
+		return;
+	be->ready = true;
+	be->away[0] = '\0';
 	rscript_up(be);
 	rpubsub_up(be);
 	rjobs_up(be);
 	rlist_up(be);
+	raway_up(be);
 	be->host->wake();
 }
 
@@ -184,6 +204,17 @@ marker_save(struct redis_be *be, const char *value)
 		return;
 	be_tell(be, BH_LOG_ERROR, "%s: %s; a Redis that comes back empty will"
 	    " not be noticed after a restart", path, strerror(errno));
+}
+
+void
+rserver_forget(struct redis_be *be)
+{
+	char path[4200];
+
+	ev_timer_stop(be->host->loop, &be->server->look);
+	be->server->marker[0] = '\0';
+	marker_path(be, path, sizeof(path));
+	(void)unlink(path);
 }
 
 static void
@@ -437,7 +468,7 @@ rserver_new(struct redis_be *be, char err[BH_ERROR_TEXT])
 bool
 rserver_tried(const struct redis_be *be)
 {
-	return be->ready || be->server->tried;
+	return be->looked || be->server->tried;
 }
 
 const char *

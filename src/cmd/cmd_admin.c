@@ -261,6 +261,61 @@ bellhop_reload(struct cmd_call *call)
 	call->env->reload(call->env->arg, reloaded, call);
 }
 
+/* --- MIGRATE --- */
+
+struct migrating {
+	struct bh_migrate m;
+	struct cmd_call *call;
+};
+
+static void
+migrated(struct bh_req *req)
+{
+	struct migrating *g = req->user;
+	struct cmd_call *call = g->call;
+	struct reply *r = call->reply;
+	const int64_t *n = g->m.counts;
+
+	if (req->status != BH_OK) {
+		cmd_error(call, req->status, "%s", req->text);
+	} else {
+		r->ops->map(r, 3);
+		reply_pair_int(r, "jobs", n[BH_T_JOB]);
+		reply_pair_int(r, "schedules", n[BH_T_SCHEDULE]);
+		reply_pair_int(r, "keys", n[BH_T_KEY]);
+		cmd_done(call);
+	}
+	free(g);
+}
+
+static void
+bellhop_migrate(struct cmd_call *call)
+{
+	struct cmd_env *env = call->env;
+	struct migrating *g;
+
+	if (!str_is(call->argv[2].data, call->argv[2].len, "EMBEDDED")) {
+		cmd_error(call, BH_E_ERR, "MIGRATE knows EMBEDDED alone: the"
+		    " way to Redis is a start with backend.type = \"redis\"");
+		return;
+	}
+	if (!env->migrate) {
+		cmd_error(call, BH_E_CONFLICT, "the store is the local one"
+		    " already");
+		return;
+	}
+	log_info("MIGRATE EMBEDDED by %s (%s)", call->who->user,
+	    call->who->addr);
+	g = xcalloc(1, sizeof(*g));
+	g->call = call;
+	g->m.req.done = migrated;
+	g->m.req.user = g;
+	g->m.keys = call->argv + 3;
+	g->m.nkeys = call->argc - 3;
+	call->waits = true;
+	env->migrate(env->arg, &g->m);
+}
+
 static const struct cmd_sub bellhop_subs[] = {
 	{"EVENTS", -2, ROLE_READER, bellhop_events, "[queue-pattern]",
 	    "Shows what happens to jobs, a line of JSON for each event."},
@@ -270,6 +325,9 @@ static const struct cmd_sub bellhop_subs[] = {
 	    "Shows all figures in Prometheus' text format."},
 	{"ALERTS", 2, ROLE_READER, bellhop_alerts, "",
 	    "Shows the alerts that are on."},
+	{"MIGRATE", -3, ROLE_ADMIN, bellhop_migrate,
+	    "EMBEDDED [key-pattern …]",
+	    "Moves everything from Redis to the store of this machine."},
 	{"RELOAD", 2, ROLE_ADMIN, bellhop_reload, "",
 	    "Reads the configuration and the scripts again, and reports."},
 	{"SCRIPTS", 2, ROLE_OPERATOR, bellhop_scripts, "",

@@ -79,6 +79,10 @@ static const struct ctl_command commands[] = {
 	{"restore", "FILE [--state-dir DIR]",
 	    "put a backup in place while the daemon is stopped",
 	    ctl_restore},
+	{"migrate", "--to embedded|redis [--dry-run] [--keys GLOB]... "
+	    "[--no-keys]",
+	    "move everything back from Redis, or count what would move",
+	    ctl_migrate},
 	{"doctor", "[--state-dir DIR]", "prove that all is well",
 	    ctl_doctor},
 	{"version", "", "the versions of this tool and the daemon",

@@ -144,6 +144,8 @@ int ctl_schedule_list(struct ctl *ctl, int argc, char **argv);
 int ctl_schedule_set(struct ctl *ctl, int argc, char **argv);
 int ctl_schedule_del(struct ctl *ctl, int argc, char **argv);
 int ctl_schedule_preview(struct ctl *ctl, int argc, char **argv);
+/* ctl_migrate.c */
+int ctl_migrate(struct ctl *ctl, int argc, char **argv);
 /* ctl_admin.c */
 int ctl_status(struct ctl *ctl, int argc, char **argv);
 int ctl_script_list(struct ctl *ctl, int argc, char **argv);

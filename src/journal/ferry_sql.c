@@ -55,7 +55,8 @@ belongs(size_t child, enum bh_table t)
 	static const enum bh_table owners[BH_TABLE_COUNT] = {
 	    [BH_T_SCHEDULE_STATE] = BH_T_SCHEDULE,
 	    [BH_T_TICK] = BH_T_SCHEDULE, [BH_T_LEASE] = BH_T_JOB,
-	    [BH_T_ERROR] = BH_T_JOB, [BH_T_STEP] = BH_T_JOB};
+	    [BH_T_ERROR] = BH_T_JOB, [BH_T_STEP] = BH_T_JOB,
+	    [BH_T_KEY_PART] = BH_T_KEY};
 
 	return tables[child].parent && owners[child] == t;
 }
@@ -369,7 +370,10 @@ make_room(struct ferry_db *d, const struct bh_row *row)
 		return run_with(d, "INSERT OR IGNORE INTO queue (name) VALUES"
 		    " (?1)", 't', row->cols[BH_CALLBACK_queue]);
 	case BH_T_KEY:
-		return run_with(d, "DELETE FROM key WHERE name = ?1", 'b',
+		return run_with(d, "DELETE FROM key_part WHERE key IN (SELECT"
+		    " id FROM key WHERE name = ?1)", 'b',
+		    row->cols[BH_KEY_name]) < 0 ? -1 :
+		    run_with(d, "DELETE FROM key WHERE name = ?1", 'b',
 		    row->cols[BH_KEY_name]);
 	case BH_T_SCHEDULE:
 		if (run_with(d, "DELETE FROM tick WHERE schedule = (SELECT id"
@@ -460,7 +464,8 @@ do_drop(struct ferry_db *d, const struct bh_local *r)
 /* --- begin and end --- */
 
 /* The table `moved` has one row while things are elsewhere: the name of the
- * move, and whether they are on their way back. No other schema has it. */
+ * move, whether they are on their way back, and whether it is over. Schemas
+ * do not know it. */
 static int
 has_table(struct ferry_db *d, const char *name, int64_t *ret)
 {
@@ -472,7 +477,8 @@ has_table(struct ferry_db *d, const char *name, int64_t *ret)
 }
 
 static int
-read_mark(struct ferry_db *d, char move[BH_MOVE_NAME], bool *down)
+read_mark(struct ferry_db *d, char move[BH_MOVE_NAME], bool *down,
+    bool *over)
 {
 	struct buf sql = BUF_INIT;
 	sqlite3_stmt *s = NULL;
@@ -480,12 +486,12 @@ read_mark(struct ferry_db *d, char move[BH_MOVE_NAME], bool *down)
 	int rc;
 
 	*move = '\0';
-	*down = false;
+	*down = *over = false;
 	if (has_table(d, "moved", &there) < 0)
 		return -1;
 	if (!there)
 		return 0;
-	buf_adds(&sql, "SELECT name, down FROM moved");
+	buf_adds(&sql, "SELECT name, down, over FROM moved");
 	if (prepare(d, &sql, &s) < 0)
 		return -1;
 	rc = sqlite3_step(s);
@@ -493,6 +499,7 @@ read_mark(struct ferry_db *d, char move[BH_MOVE_NAME], bool *down)
 		snprintf(move, BH_MOVE_NAME, "%s",
 		    (const char *)sqlite3_column_text(s, 0));
 		*down = sqlite3_column_int(s, 1) != 0;
+		*over = sqlite3_column_int(s, 2) != 0;
 		rc = SQLITE_DONE;
 	}
 	sqlite3_finalize(s);
@@ -502,15 +509,15 @@ read_mark(struct ferry_db *d, char move[BH_MOVE_NAME], bool *down)
 static int
 write_mark(struct ferry_db *d, struct bh_local *r)
 {
-	char sql[240];
+	char sql[280];
 
 	if (!*r->move)
 		snprintf(r->move, sizeof(r->move), "%016llx",
 		    (unsigned long long)rng_u64());
 	snprintf(sql, sizeof(sql), "CREATE TABLE IF NOT EXISTS moved"
 	    " (one INTEGER PRIMARY KEY CHECK (one = 1), name TEXT NOT NULL,"
-	    " down INTEGER NOT NULL) STRICT;"
-	    "INSERT OR REPLACE INTO moved VALUES (1, '%s', %d)", r->move,
+	    " down INTEGER NOT NULL, over INTEGER NOT NULL DEFAULT 0) STRICT;"
+	    "INSERT OR REPLACE INTO moved VALUES (1, '%s', %d, 0)", r->move,
 	    r->down);
 	return run(d, sql);
 }
@@ -525,12 +532,16 @@ static const char order_sql[] =
 static int
 do_begin(struct ferry_db *d, struct bh_local *r)
 {
-	bool was_down;
+	bool was_down, over;
 	int64_t listed;
 	char sql[64];
 
-	if (read_mark(d, r->move, &was_down) < 0)
+	if (read_mark(d, r->move, &was_down, &over) < 0)
 		return -1;
+	if (over && !r->down) {
+		*r->move = '\0';
+		return 0;
+	}
 	/* A new way has a new name: what is remembered of the old one there
 	 * does not count for it. One that is on its way down goes on. */
 	if (r->down && !was_down)
@@ -559,7 +570,8 @@ do_end(struct ferry_db *d, const struct bh_local *r)
 		return run(d, "DROP INDEX IF EXISTS ferry_key;"
 		    "DROP TABLE IF EXISTS ferry;"
 		    "DROP TABLE IF EXISTS moved");
-	return run(d, "DROP TABLE IF EXISTS ferry;"
+	return run(d, "UPDATE moved SET over = 1;"
+	    "DROP TABLE IF EXISTS ferry; DELETE FROM key_part;"
 	    "DELETE FROM queue WHERE id NOT IN (SELECT queue FROM job"
 	    " UNION SELECT queue FROM callback)");
 }
@@ -664,9 +676,9 @@ ferry_settle(sqlite3 *db, bool *ret_moved, struct err *e)
 {
 	struct ferry_db d = {.db = db, .e = e};
 	char move[BH_MOVE_NAME];
-	bool down;
+	bool down, over;
 
-	if (read_mark(&d, move, &down) < 0)
+	if (read_mark(&d, move, &down, &over) < 0)
 		return -1;
 	*ret_moved = *move && !down;
 	if (down)

@@ -8,7 +8,7 @@ import tempfile
 import pytest
 
 from daemon import wait_until
-from resp import Client, Closed, encode
+from resp import Client, Closed, RespError, encode
 
 
 class Raw(Client):
@@ -43,13 +43,21 @@ class Raw(Client):
 
 
 class Redis:
-    def __init__(self):
+    """aof: it has its data again after kill() and run()."""
+
+    def __init__(self, aof=False, options=()):
         self.root = tempfile.mkdtemp(prefix="bh-redis-")
         self.sock = os.path.join(self.root, "s")
+        self.aof = aof
+        self.options = list(options)
+        self.run()
+
+    def run(self):
         self.proc = subprocess.Popen(
             ["redis-server", "--port", "0", "--unixsocket", self.sock,
-             "--save", "", "--appendonly", "no", "--databases", "1",
-             "--dir", self.root, "--proto-max-bulk-len", "16777216"],
+             "--save", "", "--appendonly", "yes" if self.aof else "no",
+             "--databases", "1", "--dir", self.root,
+             "--proto-max-bulk-len", "16777216"] + self.options,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL)
         wait_until(self._answers, "redis-server")
@@ -58,16 +66,25 @@ class Redis:
         try:
             with Client(self.sock, proto=2, timeout=5) as c:
                 return c.call("PING") == "PONG"
-        except (OSError, Closed):
+        except (OSError, Closed, RespError):
             return False
 
-    def stop(self):
+    def client(self):
+        return Client(self.sock, proto=2, timeout=30)
+
+    def signal(self, number):
+        self.proc.send_signal(number)
+
+    def kill(self):
         self.proc.kill()
         self.proc.wait()
+
+    def stop(self):
+        self.kill()
         shutil.rmtree(self.root, ignore_errors=True)
 
 
-def start():
+def start(aof=False, options=()):
     if not shutil.which("redis-server"):
         pytest.skip("redis-server is not installed")
-    return Redis()
+    return Redis(aof, options)

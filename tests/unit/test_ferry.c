@@ -45,7 +45,8 @@ static const char content[] =
     "INSERT INTO step VALUES (900, 1, 'one', x'31'), (900, 2, 'nap', NULL);"
     "INSERT INTO callback VALUES (4, 1, 1, 1, 2, x'66', NULL, 'why');"
     "INSERT INTO key (id, name, type, expires_at, value) VALUES"
-    " (5, x'61', 0, NULL, x'00'), (6, x'ff00', 0, 12, x'');"
+    " (5, x'61', 0, NULL, x'00'), (6, x'ff00', 4, 12, x'');"
+    "INSERT INTO key_part VALUES (6, x'62', x'00'), (6, x'61', NULL);"
     "INSERT INTO schedule (id, name, queue, every_ms, misfire, overlap,"
     " created_at, backoff_factor, payload) VALUES (8, 'often', 'default',"
     " 1000, 1, 0, 3, 1.5, x'78');"
@@ -81,6 +82,8 @@ static const char dump[] =
     " FROM callback JOIN queue ON queue.id = queue"
     " UNION ALL SELECT 'k ' || quote(name) || type || quote(expires_at) ||"
     " quote(value) FROM key"
+    " UNION ALL SELECT 'v ' || quote(name) || quote(part) ||"
+    " quote(key_part.value) FROM key_part JOIN key ON key.id = key"
     " UNION ALL SELECT 'p ' || name || quote(owner) || queue ||"
     " quote(every_ms) || misfire || overlap || schedule.created_at ||"
     " quote(backoff_factor) || quote(payload) || quote(next_at) || after_at"
@@ -208,10 +211,13 @@ static void
 rows_arrive_as_they_left(void **state)
 {
 	struct pair *p = *state;
+	struct bh_local again = {.op = BH_LOCAL_BEGIN};
 	char *before = strdup(journalfix_text(p->here, dump));
 
 	assert_true(move_all(p));
 	assert_string_equal(journalfix_text(p->there, dump), before);
+	must(p->from, &again);
+	assert_string_equal(again.move, "");
 	assert_int_equal(journalfix_int(p->here, "SELECT (SELECT count(*)"
 	    " FROM job) + (SELECT count(*) FROM lease) + (SELECT count(*)"
 	    " FROM error) + (SELECT count(*) FROM step) + (SELECT count(*)"

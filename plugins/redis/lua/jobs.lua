@@ -9,7 +9,8 @@ B.begin(KEYS[1], ARGV[1], ARGV[2], ARGV[3])
 
 -- --- put ---
 -- P flags prio mode when(6) id; payload, its map. flags: 1 when is a time of
--- the wall, 2 it has a map, 4 it comes only once under the name that follows.
+-- the wall, 2 it has a map, 4 it comes only once under the name that follows,
+-- 8 the same with a name and a number: numbers of one name ascend.
 
 function B.first_state(j, wall, when)
 	if j.run <= W then
@@ -112,6 +113,15 @@ function OPS.P(h, i)
 		if call('HSETNX', Q .. 'h', ARGV[i - 1], 1) == 0 then
 			return B.WAITING, i
 		end
+	end
+	if pf % 16 >= 8 then
+		local last = call('HGET', Q .. 'h', ARGV[i])
+
+		i = i + 2
+		if last and tonumber(last) >= tonumber(ARGV[i - 1]) then
+			return B.put_again(id, x), i
+		end
+		call('HSET', Q .. 'h', ARGV[i - 2], ARGV[i - 1])
 	end
 	if B.again then
 		return B.put_again(id, x), i

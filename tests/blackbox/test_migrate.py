@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: MIT
+"""From the built-in store to Redis and back: nothing is lost, nothing comes
+twice, whatever dies on the way."""
+import json
+import os
+import random
+import sqlite3
+import time
+
+import pytest
+
+import realredis
+from daemon import Daemon, plugin_dir, wait_until
+from resp import Closed, RespError
+
+HOUR = 3600 * 1000
+
+REDIS = """
+plugins = [ "redis" ];
+backend = { type = "redis"; url = "unix:%s"; accept_loss = true; };
+"""
+
+STATES = ("waiting", "delayed", "active", "completed", "failed")
+# What a move may change: leases count anew.
+MOVING = {"lease_until"}
+
+
+@pytest.fixture
+def redis():
+    r = realredis.start()
+    yield r
+    r.stop()
+
+
+@pytest.fixture
+def daemon():
+    d = Daemon()
+    yield d
+    d.destroy()
+
+
+def to_redis(d, redis):
+    d.write_config({"plugin_dir": plugin_dir()}, REDIS % redis.sock)
+
+
+def to_embedded(d):
+    d.write_config(config="")
+
+
+# What there is.
+
+def fill_plain(c, n):
+    for k in range(0, n, 500):
+        c.call("JOB.MADD", "plain", 500, *range(k, k + 500))
+
+
+def fill_states(c):
+    """Some jobs of every state, with all that a job can have."""
+    for i in range(30):
+        c.call("JOB.ADD", "grouped", "g%d" % i, "GROUP", "g%d" % (i % 3),
+               "PRIORITY", i % 10)
+    for i in range(20):
+        c.call("JOB.ADD", "later", "d%d" % i, "DELAY", HOUR + i * 1000,
+               "EXPIRES", HOUR, "ATTEMPTS", 3)
+    c.call("JOB.ADD", "later", "at", "AT", (int(time.time()) + 9999) * 1000)
+    for i in range(40):
+        c.call("JOB.ADD", "worked", "w%d" % i, "LEASE", HOUR, "BACKOFF",
+               "FIXED", HOUR, "MAX_STALLED", 5)
+    held = c.call("JOB.FETCH", "worked", "COUNT", 30, "WORKER", "ann",
+                  "LEASE", HOUR)
+    for i, j in enumerate(held[:24]):
+        if i % 4 == 0:
+            c.call("JOB.DONE", j["id"], j["token"], '{"n":%d}' % i)
+        elif i % 4 == 1:
+            c.call("JOB.FAIL", j["id"], j["token"], "no %d luck" % i, "FINAL")
+        elif i % 4 == 2:
+            c.call("JOB.FAIL", j["id"], j["token"], "again, \xe9")
+        else:
+            c.call("JOB.PROGRESS", j["id"], j["token"], "half")
+    c.call("JOB.ADD", "unique", "u1", "UNIQUE", "one")
+    c.call("JOB.ADD", "unique", "u2", "UNIQUE", "two", "TTL", HOUR)
+    c.call("JOB.ADD", "follow", "f1", "UNIQUE", "k")
+    c.call("JOB.FETCH", "follow", "LEASE", HOUR)
+    c.call("JOB.ADD", "follow", "f2", "UNIQUE", "k", "MODE", "FOLLOW")
+    c.call("JOB.ADD", "paused", "p")
+    c.call("QUEUE.PAUSE", "paused")
+    c.call("JOB.ADD", "held", "h")
+    c.call("QUEUE.HOLD", "held", HOUR, "a 429")
+    c.call("SCHEDULE.SET", "nightly", "plain", "tick", "CRON", "0 6 * * *",
+           "TZ", "Europe/Lisbon", "PRIORITY", 3, "GROUP", "s")
+    c.call("SCHEDULE.SET", "often", "plain", "tock", "EVERY", 9 * HOUR)
+    return held[24:]
+
+
+def fill_keys(c):
+    c.call("SET", "text", b"\x00\xff bytes")
+    c.call("SET", "short", "lived", "PX", HOUR)
+    c.call("HSET", "hash", "a", "1", "b", "\x00")
+    c.call("RPUSH", "list", "x", "y", "", "x")
+    c.call("SADD", "set", "1", "2", "three")
+    for i in range(2000):
+        c.call("SET", "many:%d" % i, i)
+
+
+def jobs_of(c, queue, state):
+    cursor, jobs = "0", []
+    while True:
+        cursor, page = c.call("JOB.LIST", queue, state, "CURSOR", cursor,
+                              "COUNT", 1000)
+        jobs += page
+        if str(cursor) == "0":
+            return jobs
+
+
+def jobs_now(c):
+    """id → everything that can be seen of it."""
+    found = {}
+    for queue in c.call("QUEUE.LIST"):
+        for state in STATES:
+            for j in jobs_of(c, queue, state):
+                assert j["id"] not in found, "twice: %r" % j
+                found[j["id"]] = {k: v for k, v in j.items()
+                                  if k not in MOVING}
+    return found
+
+
+def queues_now(c):
+    return {q: {k: v for k, v in c.call("QUEUE.STATS", q).items()
+                if k in STATES or k in (
+                    "paused", "paused_by", "held_reason", "failed_total",
+                    "processed_total", "stalled_total")}
+            for q in c.call("QUEUE.LIST")}
+
+
+def schedules_now(c):
+    return {s["name"]: s for s in c.call("SCHEDULE.LIST")}
+
+
+def keys_now(c):
+    show = {"string": ("GET",), "hash": ("HGETALL",),
+            "list": ("LRANGE", 0, -1), "set": ("SMEMBERS",),
+            "zset": ("ZRANGE", 0, -1, "WITHSCORES"),
+            "stream": ("XRANGE", "-", "+")}
+    found = {}
+    for key in c.call("KEYS", "*"):
+        if key.startswith("bh:"):
+            continue
+        kind = c.call("TYPE", key)
+        verb = show[kind]
+        value = c.call(verb[0], key, *verb[1:])
+        if kind == "set":
+            value = sorted(value)
+        found[key] = (kind, value, c.call("PTTL", key) > 0)
+    return found
+
+
+def everything(c):
+    return {"jobs": jobs_now(c), "queues": queues_now(c),
+            "schedules": schedules_now(c), "keys": keys_now(c)}
+
+
+def same(before, after):
+    for what in before:
+        for key, value in before[what].items():
+            assert after[what].get(key) == value, (what, key)
+        assert set(after[what]) == set(before[what]), what
+
+
+def moved_all(d):
+    wait_until(lambda: "done: " in d.err_text(), "the end of the move",
+               timeout=120)
+
+
+def order_of(c, queue):
+    """The payloads in the order in which they are handed out."""
+    out = []
+    while True:
+        jobs = c.call("JOB.FETCH", queue, "COUNT", 100)
+        if not jobs:
+            return out
+        for j in jobs:
+            out.append(j["payload"])
+            c.call("JOB.DONE", j["id"], j["token"])
+
+
+def test_up_and_down_everything_is_as_it_was(daemon, redis):
+    daemon.start()
+    c = daemon.client()
+    fill_plain(c, 2000)
+    held = fill_states(c)
+    fill_keys(c)
+    before = everything(c)
+    daemon.stop()
+
+    to_redis(daemon, redis)
+    daemon.start()
+    moved_all(daemon)
+    c = daemon.client()
+    same(before, everything(c))
+    # A worker that was at it goes on with its token.
+    j = held.pop()
+    assert c.call("JOB.DONE", j["id"], j["token"]) == "OK"
+    assert int(c.call("JOB.ADD", "plain", "new")) > max(
+        int(i) for i in before["jobs"])
+    with sqlite3.connect(daemon.db) as db:
+        assert db.execute("SELECT count(*) FROM job").fetchone() == (0,)
+        assert db.execute("SELECT count(*) FROM key").fetchone() == (0,)
+    before = everything(c)
+
+    assert "--keys" in daemon.ctl("migrate", "--to", "embedded").err
+    out = daemon.ctl_ok("migrate", "--to", "embedded", "--keys", "*")
+    assert "%d jobs" % len(before["jobs"]) in out
+    with pytest.raises(RespError, match="BACKEND.*embedded"):
+        c.call("JOB.ADD", "plain", "late")
+    assert redis.client().call("KEYS", "*") in ([], None)
+    daemon.stop()
+    to_embedded(daemon)
+    daemon.ctl_ok("doctor", "--state-dir", daemon.state)
+    daemon.start()
+    c = daemon.client()
+    same(before, everything(c))
+    assert order_of(c, "plain") == ["%d" % i for i in range(2000)] + ["new"]
