@@ -10,7 +10,7 @@
 #include "redis/mem.h"
 
 enum { FIXED = 4, CHUNK = 4000, OPS_MAX = 2000, BYTES_MAX = 4 << 20,
-    AGAIN = 1, WATCHED = 2, TURN_CLOCK = 4, OTHERS = 8 };
+    AGAIN = 1, WATCHED = 2, TURN_CLOCK = 4, START = 16 };
 
 struct chunk {
 	struct chunk *next;
@@ -28,6 +28,7 @@ struct rcall {
 	struct redis_be *be;
 	struct rqueue *q;
 	bool sent, lost;
+	int flags;
 	char head[RHEAD];
 	char *packed;			/* the options as they were */
 	int argc, cap;
@@ -303,7 +304,7 @@ call_send(struct redis_be *be, struct rcall *c)
 
 	if (!c->sent) {
 		c->sent = true;
-		head_fill(be, q, c->head, 0, ++q->callno);
+		head_fill(be, q, c->head, c->flags, ++q->callno);
 		c->packed = mem_copy(q->packed, q->packed_len);
 		c->argv[0] = q->keys;
 		c->lens[0] = strlen(q->keys);
@@ -452,6 +453,13 @@ void
 rqueue_tick(struct redis_be *be, struct rqueue *q)
 {
 	*rop_begin(be, q, 1, NULL, NULL) = 'T';
+}
+
+void
+rqueue_start(struct redis_be *be, struct rqueue *q, rop_fn *fn, void *arg)
+{
+	*rop_begin(be, q, 1, fn, arg) = 'S';
+	q->open->flags |= START;
 }
 
 bool

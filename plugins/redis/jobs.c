@@ -98,7 +98,7 @@ rjobs_set_up(struct redis_be *be)
 		if (be->jobs->started)
 			rqueue_tick(be, q);
 		else
-			*rop_begin(be, q, 1, left_over, NULL) = 'S';
+			rqueue_start(be, q, left_over, NULL);
 	}
 	be->jobs->started = true;
 }

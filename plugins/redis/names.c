@@ -213,59 +213,111 @@ refuse_queue(struct redis_be *be, struct rqueue *q, int code,
 	be->host->wake();
 }
 
+/* A call that makes queues, all of them or none. */
 struct making {
 	struct redis_be *be;
-	struct rqueue *q;
+	size_t n;
+	struct rqueue *queues[];
 };
 
-static void make_queue(struct redis_be *be, struct rqueue *q);
-
 static void
-queue_made(void *arg, struct redisReply *r)
+made(struct making *m, const struct redisReply *r)
 {
-	struct making *m = arg;
-	struct redis_be *be = m->be;
-	struct rqueue *q = m->q;
-	char text[BH_ERROR_TEXT];
-	int code;
+	struct rqueue *q;
 
-	free(m);
-	if (!r)
-		return;		/* rnames_up() asks again */
-	if (r->type == REDIS_REPLY_INTEGER && r->integer >= 0) {
-		queue_known(be, (struct bh_bytes){q->name, q->len},
-		    r->integer);
-		rqueue_tick(be, q);
-	} else if (r->type == REDIS_REPLY_ERROR) {
-		code = be_error(be, r, text);
-		refuse_queue(be, q, code, text);
-	} else {
-		snprintf(text, sizeof(text), "queue '%s' would be number "
-		    "%lld, max_queues is %lld", q->name, r->elements > 0
-		    ? r->element[0]->integer : 0,
-		    (long long)be->config.max_queues);
-		refuse_queue(be, q, BH_E_QUEUEFULL, text);
+	for (size_t i = 0; i < m->n && i < r->elements; i++) {
+		q = m->queues[i];
+		queue_known(m->be, (struct bh_bytes){q->name, q->len},
+		    r->element[i]->integer);
+		rqueue_tick(m->be, q);
 	}
-	be->host->wake();
 }
 
 static void
-make_queue(struct redis_be *be, struct rqueue *q)
+not_made(struct making *m, const struct redisReply *r)
 {
-	struct rnames *n = names_of(be);
-	struct making *m = mem_new(sizeof(*m));
+	char text[BH_ERROR_TEXT];
+	int code = BH_E_QUEUEFULL;
+
+	if (r->type == REDIS_REPLY_ERROR)
+		code = be_error(m->be, r, text);
+	for (size_t i = 0; i < m->n; i++) {
+		if (r->type != REDIS_REPLY_ERROR)
+			snprintf(text, sizeof(text), "queue '%s' would be "
+			    "number %lld, max_queues is %lld",
+			    m->queues[m->n - 1]->name, -r->integer,
+			    (long long)m->be->config.max_queues);
+		refuse_queue(m->be, m->queues[i], code, text);
+	}
+}
+
+static void
+queues_made(void *arg, struct redisReply *r)
+{
+	struct making *m = arg;
+
+	for (size_t i = 0; i < m->n; i++)
+		m->queues[i]->making = false;
+	/* Lost: rnames_up() leads to another call. */
+	if (r && r->type == REDIS_REPLY_ARRAY)
+		made(m, r);
+	else if (r)
+		not_made(m, r);
+	m->be->host->wake();
+	free(m);
+}
+
+/* Those of the list that nobody is asking for. */
+static void
+make_queues(struct redis_be *be, struct rqueue **queues, size_t n)
+{
+	struct rnames *s = names_of(be);
+	struct making *m = mem_new(sizeof(*m) + n * sizeof(m->queues[0]));
+	const char **argv = mem_new((n + 4) * sizeof(*argv));
 	char limit[24], inst[16];
-	const char *argv[] = {n->key_queues, q->name, limit,
-	    be->jobs->channel, inst};
 
 	m->be = be;
-	m->q = q;
 	snprintf(limit, sizeof(limit), "%lld", (long long)
 	    (be->config.max_queues > 0 && be->config.max_queues < RQUEUE_MAX
 	    ? be->config.max_queues : RQUEUE_MAX));
-	snprintf(inst, sizeof(inst), "%d", n->instance);
-	if (!rscript_call(be, RSCRIPT_QUEUE, 1, 5, argv, NULL, queue_made, m))
+	snprintf(inst, sizeof(inst), "%d", s->instance);
+	argv[0] = s->key_queues;
+	argv[1] = limit;
+	argv[2] = be->jobs->channel;
+	argv[3] = inst;
+	for (size_t i = 0; i < n; i++) {
+		if (queues[i]->number >= 0 || queues[i]->making)
+			continue;
+		queues[i]->making = true;
+		argv[4 + m->n] = queues[i]->name;
+		m->queues[m->n++] = queues[i];
+	}
+	if (m->n == 0) {
 		free(m);
+	} else if (!rscript_call(be, RSCRIPT_QUEUE, 1, (int)m->n + 4, argv,
+	    NULL, queues_made, m)) {
+		for (size_t i = 0; i < m->n; i++)
+			m->queues[i]->making = false;
+		free(m);
+	}
+	free(argv);
+}
+
+void
+rqueues_make(struct redis_be *be, const struct bh_bytes *names, size_t n)
+{
+	struct rqueue **list;
+
+	if (!names_of(be)->ready)
+		return;
+	list = mem_new(n * sizeof(struct rqueue *));
+	for (size_t i = 0; i < n; i++) {
+		list[i] = rqueue_find(be, names[i]);
+		if (!list[i])
+			list[i] = queue_new(be, names[i]);
+	}
+	make_queues(be, list, n);
+	free(list);
 }
 
 /* Before it is ready nothing is asked for: rnames_up() does that later. */
@@ -288,8 +340,8 @@ rqueue_of_name(struct redis_be *be, struct bh_bytes name, struct bh_req *req,
 	}
 	if (!q)
 		q = queue_new(be, name);
-	if (!q->waits && names_of(be)->ready)
-		make_queue(be, q);
+	if (names_of(be)->ready)
+		make_queues(be, &q, 1);
 	*q->waits_tail = w;
 	q->waits_tail = &w->next;
 }
@@ -563,8 +615,8 @@ begin(struct redis_be *be)
 		free(w);
 	}
 	TAILQ_FOREACH(q, &n->queues, all)
-		if (q->number < 0)
-			make_queue(be, q);
+		if (q->waits)
+			make_queues(be, &q, 1);
 	if (n->unknown.first)
 		ask_names(be);
 	if (n->ids.first || n->next == n->end)

@@ -398,6 +398,19 @@ well_formed(struct redis_be *be, struct bh_put *first)
 	return true;
 }
 
+/* All queues of a chain are made at once. */
+static void
+make_queues(struct redis_be *be, const struct bh_put *first)
+{
+	size_t n = chain_length(first), i = 0;
+	struct bh_bytes *names = mem_new(n * sizeof(*names));
+
+	for (const struct bh_put *r = first; r; r = r->also)
+		names[i++] = r->queue;
+	rqueues_make(be, names, n);
+	free(names);
+}
+
 void
 rjobs_put(void *arg, struct bh_put *r)
 {
@@ -417,6 +430,8 @@ rjobs_put(void *arg, struct bh_put *r)
 		be_answer(be, &r->req);
 		return;
 	}
+	if (r->also)
+		make_queues(be, r);
 	p = mem_new(sizeof(*p));
 	p->be = be;
 	p->first = r;

@@ -25,6 +25,7 @@ struct rqueue {
 	char *name;
 	size_t len;
 	int number;			/* -1: it is being asked for */
+	bool making;			/* … in a call that is under way */
 	char *keys;			/* README.md's Q */
 	struct bh_queue_opts opts;
 	char *packed;			/* opts for the scripts */
@@ -71,6 +72,10 @@ struct rcounted {
  * must not be made, which has been answered to req. */
 void rqueue_of_name(struct redis_be *be, struct bh_bytes name,
     struct bh_req *req, rwait_fn *fn, void *arg);
+/* Asks for several at once, so that all are made or none: those that are not
+ * known yet. */
+void rqueues_make(struct redis_be *be, const struct bh_bytes *names,
+    size_t n);
 /* q NULL: nobody has this id. */
 void rqueue_of_id(struct redis_be *be, int64_t id, rwait_fn *fn, void *arg);
 /* NULL when it is not known here: it has never been used, or a moment ago. */
@@ -108,6 +113,10 @@ const struct redisReply *rqueue_reply(struct redis_be *be, struct rqueue *q,
     const struct redisReply *r);
 /* Does what is due, and asks what is ready. */
 void rqueue_tick(struct redis_be *be, struct rqueue *q);
+/* The first call of this instance's life; fn hears what is left over for other
+ * queues. */
+void rqueue_start(struct redis_be *be, struct rqueue *q, rop_fn *fn,
+    void *arg);
 /* Something will be due at this mono ms, or earlier. */
 void rqueue_due(struct redis_be *be, struct rqueue *q, int64_t mono);
 /* Something may be ready. */

@@ -183,7 +183,7 @@ reopen(struct suite_env *t)
 {
 	struct redis_config c = {.url = url, .prefix = "bh:",
 	    .state_dir = t->dir, .accept_loss = true,
-	    .turn_clock = true};
+	    .turn_clock = true, .max_queues = 1000};
 	char why[BH_ERROR_TEXT];
 	void *be;
 

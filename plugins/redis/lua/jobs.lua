@@ -41,8 +41,7 @@ end
 function B.replace(j, run, wall, when, text, new)
 	local x = B.ext_touch(j)
 
-	call('HSET', Q .. 'p', j.id, text)
-	B.texts[j.id] = text
+	B.payload_set(j, text)
 	if new.xm then
 		x.ex = run + new.xm
 	elseif x.ex then
@@ -560,13 +559,6 @@ end
 -- E flags lease(6) seed(8) id; progress, step, value. flags: 1 lease, 2
 -- progress, 4 step.
 
-function B.extend(j, ms)
-	j.till = W + ms
-	B.touch(j)
-	B.zset('l', j.id, M + ms)
-	B.due_at(M + ms)
-end
-
 function OPS.E(h, i)
 	local ef, lease, seed = sunpack('>BI6c8', h, 2)
 	local id, progress, step, value = sub(h, 17)
@@ -780,24 +772,10 @@ function OPS.O(h, i)
 	return call('HDEL', Q .. 'out', sub(h, 2)), i + 1
 end
 
--- S: what this instance's handlers held when it died is lost; outside leases
--- that it gave begin anew. Answers what is still to go to other queues.
+-- S: what is still to go to other queues from here.
 function OPS.S(_, i)
-	local ids, left = call('ZRANGE', Q .. 'l', 0, -1), {}
+	local all, left = call('HGETALL', Q .. 'out'), {}
 
-	B.jobs(ids)
-	for k = 1, #ids do
-		local j = B.job(ids[k])
-
-		if j and sunpack('>I2', j.seed) == B.inst then
-			if B.has(j, B.HANDLER) then
-				B.stall(j)
-			else
-				B.extend(j, max(j.till - j.started, 0))
-			end
-		end
-	end
-	local all = call('HGETALL', Q .. 'out')
 	for k = 1, #all, 2 do
 		local rec = munpack(all[k + 1])
 

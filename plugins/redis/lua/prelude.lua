@@ -239,6 +239,12 @@ function B.payload(j)
 	return B.texts[j.id] or call('HGET', Q .. 'p', j.id) or ''
 end
 
+function B.payload_set(j, text)
+	B.payloads[#B.payloads + 1] = j.id
+	B.payloads[#B.payloads + 1] = text
+	B.texts[j.id] = text
+end
+
 -- --- what others are told ---
 
 -- Somebody listens to the news: asked once, when there is some.
@@ -811,9 +817,7 @@ function B.job_new(id, prio, run, text, x)
 	end
 	B.J[id] = j
 	B.dirty[#B.dirty + 1] = j
-	B.payloads[#B.payloads + 1] = id
-	B.payloads[#B.payloads + 1] = text
-	B.texts[id] = text
+	B.payload_set(j, text)
 	B.zset('i', id, id)
 	q.ad = q.ad + 1
 	return j
@@ -1107,6 +1111,34 @@ end
 
 -- --- begin and end ---
 
+-- The lease ends in ms.
+function B.extend(j, ms)
+	j.till = W + ms
+	B.touch(j)
+	B.zset('l', j.id, M + ms)
+	B.due_at(M + ms)
+end
+
+-- This instance has just started: what its handlers held is lost; outside
+-- leases that it gave count anew.
+function B.start()
+	local ids = call('ZRANGE', Q .. 'l', 0, -1)
+
+	B.jobs(ids)
+	for i = 1, #ids do
+		local j = B.job(ids[i])
+
+		if j and sunpack('>I2', j.seed) == B.inst then
+			if B.has(j, B.HANDLER) then
+				B.stall(j)
+			else
+				B.extend(j, max(j.till - j.started, 0))
+			end
+		end
+	end
+	B.zflush('l')
+end
+
 function B.queue_read()
 	local s = call('HGET', Q .. 'q', 's')
 
@@ -1131,8 +1163,13 @@ end
 
 -- M never goes back, and does not leap when TIME was put right: mmax is what
 -- the caller's own clock expects at most (0: it does not know).
-function B.clocks(fixed, mmax)
+function B.clocks(fixed, mmax, start)
 	local lm = q.lm
+
+	-- Over a restart the wall clock tells how much time has passed.
+	if fixed and start and lm > 0 then
+		q.sk = W - q.gp - M
+	end
 
 	if not fixed then
 		local t = call('TIME')
@@ -1162,7 +1199,7 @@ function B.begin(key, header, opts, chan)
 	    sunpack('>I2I2BI4I6I6I6I6', header)
 	B.watched = flags % 4 >= 2
 	B.queue_read()
-	B.clocks(flags % 8 >= 4, mmax)
+	B.clocks(flags % 8 >= 4, mmax, flags % 32 >= 16)
 	-- Sent again: was it carried out?
 	B.again = false
 	if callno > 0 then
@@ -1176,6 +1213,9 @@ function B.begin(key, header, opts, chan)
 		end
 	end
 	B.batch_options()
+	if flags % 32 >= 16 then
+		B.start()
+	end
 	-- Jobs with AT follow W: when it has been set, what is next is another.
 	if M >= q.due or W - M ~= q.gp then
 		q.gp = W - M

@@ -1,15 +1,28 @@
--- The number of a queue, which is made if need be. KEYS: queues; ARGV: its
--- name, how many there may be, the channel, who asks. Refused: {the
--- number that it would have been}.
-local n = redis.call('HGET', KEYS[1], ARGV[1])
+-- The numbers of queues, which are made if need be: all of them or none.
+-- KEYS: queues; ARGV: how many there may be, the channel, who asks, and their
+-- names. Refused: minus the number that the last one would have been.
+local key, limit = KEYS[1], tonumber(ARGV[1])
+local found, n = {}, redis.call('HLEN', KEYS[1])
+local more = n
 
-if n then
-	return tonumber(n)
+for i = 4, #ARGV do
+	found[i] = redis.call('HGET', key, ARGV[i])
+	more = more + (found[i] and 0 or 1)
 end
-n = redis.call('HLEN', KEYS[1])
-if n >= tonumber(ARGV[2]) then
-	return {n + 1}
+if more > limit and more > n then
+	return -more
 end
-redis.call('HSET', KEYS[1], ARGV[1], n)
-redis.call('PUBLISH', ARGV[3], ARGV[4] .. ' q ' .. ARGV[1] .. ' ' .. n)
-return n
+local r = {}
+for i = 4, #ARGV do
+	local number = found[i] or redis.call('HGET', key, ARGV[i])
+
+	if not number then
+		number = n
+		n = n + 1
+		redis.call('HSET', key, ARGV[i], number)
+		redis.call('PUBLISH', ARGV[2], ARGV[3] .. ' q ' .. ARGV[i] ..
+		    ' ' .. number)
+	end
+	r[#r + 1] = tonumber(number)
+end
+return r
