@@ -148,7 +148,7 @@ named(struct redis_be *be, struct rqueue *q, void *arg)
 	if (rids_have(be, 1))
 		with_id(be, NULL, f);
 	else
-		rids_wait(be, 1, NULL, NULL, with_id, f);
+		rids_wait(be, 1, with_id, f);
 }
 
 /* {to, payload, id, error, at, instance, n}. */
@@ -176,7 +176,7 @@ forward(struct redis_be *be, struct rqueue *q, const struct redisReply *r)
 	f->put.payloads = &f->payload;
 	f->put.npayloads = 1;
 	f->put.ids = &f->id;
-	rqueue_of_name(be, (struct bh_bytes){f->name, strlen(f->name)}, NULL,
+	rqueue_of_name(be, (struct bh_bytes){f->name, strlen(f->name)},
 	    named, f);
 }
 

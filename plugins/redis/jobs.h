@@ -29,6 +29,9 @@ struct rjobs {
 	int64_t gap;			/* wall - mono */
 	int64_t next_due;		/* mono: no queue is due before */
 	bool closing;
+	/* Why a queue could not be had, for who hears of it. */
+	int refused;
+	char why[BH_ERROR_TEXT];
 	bool started;			/* what was left over is dealt with */
 	uint64_t random;
 };
@@ -44,8 +47,7 @@ bool rnames_idle(const struct redis_be *be);
 void rnames_heard(struct redis_be *be, struct bh_bytes message);
 /* Whether n more ids are there; else fn is called when they are. */
 bool rids_have(struct redis_be *be, size_t n);
-void rids_wait(struct redis_be *be, size_t n, struct rqueue *q,
-    struct bh_req *req, rwait_fn *fn, void *arg);
+void rids_wait(struct redis_be *be, size_t n, rwait_fn *fn, void *arg);
 int64_t rids_next(struct redis_be *be, const struct rqueue *q);
 /* Whether this id may have been given to a job, as far as is known here. */
 bool rids_given(const struct redis_be *be, int64_t id);

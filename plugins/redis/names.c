@@ -73,12 +73,11 @@ waits_add(struct rwaits *l, struct rwait *w)
 }
 
 static struct rwait *
-wait_new(int64_t id, struct bh_req *req, rwait_fn *fn, void *arg)
+wait_new(int64_t id, rwait_fn *fn, void *arg)
 {
 	struct rwait *w = mem_new(sizeof(*w));
 
 	w->id = id;
-	w->req = req;
 	w->fn = fn;
 	w->arg = arg;
 	return w;
@@ -93,18 +92,25 @@ waits_take(struct rwaits *l)
 	return w;
 }
 
+/* Nobody gets what was waited for: why is in be->jobs. */
 static void
-waits_cancel(struct redis_be *be, struct rwait *w)
+waits_refuse(struct redis_be *be, struct rwait *w, int code, const char *text)
 {
 	struct rwait *next;
 
+	be->jobs->refused = code;
+	snprintf(be->jobs->why, sizeof(be->jobs->why), "%s", text);
 	for (; w; w = next) {
 		next = w->next;
-		if (w->req)
-			be_fail(be, w->req, BH_E_CANCELED, "shut down");
 		w->fn(be, NULL, w->arg);
 		free(w);
 	}
+}
+
+static void
+waits_cancel(struct redis_be *be, struct rwait *w)
+{
+	waits_refuse(be, w, BH_E_CANCELED, "shut down before it was stored");
 }
 
 /* --- queues --- */
@@ -199,18 +205,11 @@ static void
 refuse_queue(struct redis_be *be, struct rqueue *q, int code,
     const char *text)
 {
-	struct rwait *w = q->waits, *next;
+	struct rwait *w = q->waits;
 
 	q->waits = NULL;
 	q->waits_tail = &q->waits;
-	for (; w; w = next) {
-		next = w->next;
-		if (w->req)
-			be_fail(be, w->req, code, "%s", text);
-		w->fn(be, NULL, w->arg);
-		free(w);
-	}
-	be->host->wake();
+	waits_refuse(be, w, code, text);
 }
 
 /* A call that makes queues, all of them or none. */
@@ -322,8 +321,8 @@ rqueues_make(struct redis_be *be, const struct bh_bytes *names, size_t n)
 
 /* Before it is ready nothing is asked for: rnames_up() does that later. */
 void
-rqueue_of_name(struct redis_be *be, struct bh_bytes name, struct bh_req *req,
-    rwait_fn *fn, void *arg)
+rqueue_of_name(struct redis_be *be, struct bh_bytes name, rwait_fn *fn,
+    void *arg)
 {
 	struct rqueue *q = rqueue_find(be, name);
 	struct rwait *w;
@@ -332,7 +331,7 @@ rqueue_of_name(struct redis_be *be, struct bh_bytes name, struct bh_req *req,
 		fn(be, q, arg);
 		return;
 	}
-	w = wait_new(0, req, fn, arg);
+	w = wait_new(0, fn, arg);
 	if (q && q->number >= 0) {
 		w->id = q->number;
 		waits_add(&names_of(be)->early, w);
@@ -462,7 +461,7 @@ rqueue_of_id(struct redis_be *be, int64_t id, rwait_fn *fn, void *arg)
 		fn(be, q, arg);
 		return;
 	}
-	waits_add(&n->unknown, wait_new(id, NULL, fn, arg));
+	waits_add(&n->unknown, wait_new(id, fn, arg));
 	ask_names(be);
 }
 
@@ -557,12 +556,10 @@ rids_have(struct redis_be *be, size_t count)
 }
 
 void
-rids_wait(struct redis_be *be, size_t count, struct rqueue *q,
-    struct bh_req *req, rwait_fn *fn, void *arg)
+rids_wait(struct redis_be *be, size_t count, rwait_fn *fn, void *arg)
 {
 	struct rnames *n = names_of(be);
 
-	(void)q;
 	/* The one at hand is too small and so may be the next. */
 	if (n->spare != n->spare_end && !n->asking_ids) {
 		n->next = n->spare;
@@ -570,7 +567,7 @@ rids_wait(struct redis_be *be, size_t count, struct rqueue *q,
 		n->spare = n->spare_end = 0;
 		ask_ids(be, count > RANGE ? (int64_t)count : RANGE);
 	}
-	waits_add(&n->ids, wait_new((int64_t)count, req, fn, arg));
+	waits_add(&n->ids, wait_new((int64_t)count, fn, arg));
 }
 
 int64_t

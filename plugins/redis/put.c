@@ -13,7 +13,7 @@ struct putting {
 	struct redis_be *be;
 	struct bh_put *first;
 	size_t naming, left;		/* queues, calls that are awaited */
-	bool judging, refused;
+	bool judging;
 	int code;
 	char text[BH_ERROR_TEXT];
 	struct share *shares;
@@ -328,6 +328,7 @@ with_ids(struct redis_be *be, struct rqueue *q, void *arg)
 
 	(void)q;
 	if (be->jobs->closing) {
+		be_fail(be, &r->req, BH_E_CANCELED, "%s", be->jobs->why);
 		putting_free(p);
 		return;
 	}
@@ -351,15 +352,18 @@ named(struct redis_be *be, struct rqueue *q, void *arg)
 
 	s->q = q;
 	if (!q)
-		p->refused = true;
+		refuse(p, be->jobs->refused, be->jobs->why);
 	if (--p->naming > 0)
 		return;
-	if (p->refused)
-		putting_free(p);	/* it has been answered */
-	else if (rids_have(be, n))
+	if (p->code) {
+		be_fail(be, &p->first->req, p->code, "%s", p->text);
+		be->host->wake();
+		putting_free(p);
+	} else if (rids_have(be, n)) {
 		with_ids(be, NULL, p);
-	else
-		rids_wait(be, n, NULL, &p->first->req, with_ids, p);
+	} else {
+		rids_wait(be, n, with_ids, p);
+	}
 }
 
 static struct share *
@@ -441,8 +445,7 @@ rjobs_put(void *arg, struct bh_put *r)
 		if (!s)
 			continue;
 		p->naming++;
-		rqueue_of_name(be, each->queue, p->refused ? NULL : &r->req,
-		    named, s);
+		rqueue_of_name(be, each->queue, named, s);
 	}
 	s = p->shares;
 	p->naming--;

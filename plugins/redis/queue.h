@@ -58,7 +58,6 @@ struct rwait {
 	rwait_fn *fn;			/* q NULL: there is none, or refused */
 	void *arg;
 	int64_t id;
-	struct bh_req *req;		/* answered when it is given up */
 };
 
 struct rcounted {
@@ -69,9 +68,9 @@ struct rcounted {
 /* --- names.c --- */
 
 /* Makes the queue when it is not there yet; fn is called with q NULL when it
- * must not be made, which has been answered to req. */
-void rqueue_of_name(struct redis_be *be, struct bh_bytes name,
-    struct bh_req *req, rwait_fn *fn, void *arg);
+ * must not be made, or all is given up: why is in be->jobs then. */
+void rqueue_of_name(struct redis_be *be, struct bh_bytes name, rwait_fn *fn,
+    void *arg);
 /* Asks for several at once, so that all are made or none: those that are not
  * known yet. */
 void rqueues_make(struct redis_be *be, const struct bh_bytes *names,

@@ -548,7 +548,7 @@ rjobs_reserve(void *arg, struct bh_reserve *r)
 		    !rqueue_find(be, r->queues[i]))
 			continue;
 		w->naming++;
-		rqueue_of_name(be, r->queues[i], NULL, named, &w->links[i]);
+		rqueue_of_name(be, r->queues[i], named, &w->links[i]);
 	}
 	if (--w->naming == 0)
 		begin(w);
