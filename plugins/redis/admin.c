@@ -105,7 +105,7 @@ looked(void *arg, struct redisReply *r)
 		finding_free(f);
 	} else {
 		rqueue_of_name(f->be, (struct bh_bytes){f->name, f->len},
-		    NULL, found, f);
+		    found, f);
 	}
 }
 
@@ -120,7 +120,7 @@ radmin_find(struct redis_be *be, struct bh_bytes name, radmin_found_fn *fn,
 	*f = (struct finding){be, mem_copy(name.data, name.len), name.len, fn,
 	    arg};
 	if (q) {	/* or it is being made */
-		rqueue_of_name(be, name, NULL, found, f);
+		rqueue_of_name(be, name, found, f);
 	} else if (!rlink_sendv(be->main, looked, f, "HEXISTS", key, f->name,
 	    NULL)) {
 		fn(arg, NULL, BH_E_BACKEND, be->away);

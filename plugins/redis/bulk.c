@@ -2,6 +2,7 @@
 /* What an operator does to a queue: at once, or to many of its jobs in slices
  * that each are one call. */
 #include "redis/admin.h"
+#include "redis/jobs.h"
 #include "redis/mem.h"
 #include "redis/part.h"
 #include "redis/words.h"
@@ -135,15 +136,10 @@ found(void *arg, struct rqueue *q, int code, const char *text)
 	end(a);
 }
 
-/* It is there now, or the request has been answered. */
 static void
 made(struct redis_be *be, struct rqueue *q, void *arg)
 {
-	(void)be;
-	if (q)
-		found(arg, q, 0, NULL);
-	else
-		end(arg);
+	found(arg, q, q ? 0 : be->jobs->refused, be->jobs->why);
 }
 
 void
@@ -171,7 +167,7 @@ rlist_queue_alter(void *arg, struct bh_queue_alter *r)
 	snprintf(a->cursor, sizeof(a->cursor), "-inf");
 	be->lists->under_way++;
 	if (makes)
-		rqueue_of_name(be, r->queue, &r->req, made, a);
+		rqueue_of_name(be, r->queue, made, a);
 	else
 		radmin_find(be, r->queue, found, a);
 }

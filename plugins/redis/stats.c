@@ -152,7 +152,7 @@ named(void *arg, size_t n, const struct bh_bytes *names, int code,
 
 		a->f = f;
 		a->i = i;
-		rqueue_of_name(f->be, names[i], NULL, known, a);
+		rqueue_of_name(f->be, names[i], known, a);
 	}
 }
 

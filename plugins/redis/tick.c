@@ -130,7 +130,7 @@ known(struct redis_be *be, struct rqueue *q, void *arg)
 	if (rids_have(be, t->n))
 		numbered(be, q, t);
 	else
-		rids_wait(be, t->n, q, NULL, numbered, t);
+		rids_wait(be, t->n, numbered, t);
 }
 
 void
@@ -147,5 +147,5 @@ rsched_tick(struct redis_be *be, const struct bh_schedule *row,
 	t->generation = generation;
 	t->n = n;
 	memcpy(t->all, all, n * sizeof(*all));
-	rqueue_of_name(be, row->queue, NULL, known, t);
+	rqueue_of_name(be, row->queue, known, t);
 }
