@@ -12,6 +12,13 @@ answered(struct bh_req *req)
 	struct op *op = op_of(req);
 	struct cmd_call *call = op->call;
 
+	/* Who has hung up while it waited hears nothing: Redis' clients take
+	 * an error for one of theirs. */
+	if (req->status == BH_E_CANCELED && call->canceled &&
+	    !call->env->draining) {
+		op_end(op);
+		return;
+	}
 	if (op_failed(op))
 		return;
 	if (op->key.value->type == BH_ERROR)

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: MIT
 """MULTI, EXEC, DISCARD, WATCH: the same bytes as Redis 7 gives, atomicity, and
 what is different on purpose."""
+import socket
+
 import pytest
 
 import realredis
 from daemon import wait_until
 from lua import run, script
+from resp import Closed
 
 OPTIONS = {"keys_durability": "commit", "max_request": 65536, "max_payload": 16384,
            "max_arguments": 1000}
@@ -271,3 +274,18 @@ def test_client_list_shows_it(bh, c):
               if " multi=1 " in x]
         assert len(me) == 1 and " flags=x " in me[0]
         c.call("DISCARD")
+
+
+def test_who_hangs_up_while_waiting_hears_nothing(bh):
+    """As Redis: the connection just ends."""
+    with bh.client() as other:
+        for command in (["BLPOP", "none", "0"],
+                        ["XREAD", "BLOCK", "0", "STREAMS", "none", "$"]):
+            with bh.client(proto=2) as client:
+                client.send("PING")
+                client.send(*command)
+                client.sock.shutdown(socket.SHUT_WR)
+                assert client.read() == "PONG"
+                with pytest.raises(Closed):
+                    client.read()
+        assert other.call("RPUSH", "none", "x") == 1
