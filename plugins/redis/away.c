@@ -451,7 +451,7 @@ on_read(void *arg, const struct outbox_entry *e, size_t n)
 		if (e[i].is_finish)
 			finish_one(a->be, f);
 		else
-			rqueue_of_name(a->be, e[i].queue, NULL, put_one, f);
+			rqueue_of_name(a->be, e[i].queue, put_one, f);
 	}
 }
 
