@@ -242,7 +242,7 @@ numbers_known(struct rmove *m)
 			continue;
 		all = false;
 		if (!rqueue_find(m->be, name))
-			rqueue_of_name(m->be, name, NULL, known, NULL);
+			rqueue_of_name(m->be, name, known, NULL);
 	}
 	return all;
 }
