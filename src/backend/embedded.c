@@ -184,6 +184,7 @@ embedded_close(void *be)
 
 	engine_stop(b->engine);
 	keys_settle(b->keys);
+	keys_write_whole(b->keys);
 	journal_close(&b->journal);
 	engine_free(&b->engine);
 	keys_free(&b->keys);
@@ -408,7 +409,8 @@ turn_end(void *be)
 	keys_settle(b->keys);
 	throttle_settle(b->throttle, b->wall_ms, now_us(b));
 	settle_messages(b);
-	journal_kick(b->journal);
+	if (!keys_half_written(b->keys))
+		journal_kick(b->journal);
 	delivered = deliver(b);
 	next = engine_next(b->engine);
 	at = keys_next(b->keys);

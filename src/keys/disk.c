@@ -61,20 +61,53 @@ append(struct keys *ks, const struct jrec *r)
 	return 0;
 }
 
-void
-disk_walk_ended(struct keys *ks)
+static void write_row(struct keys *ks, struct key *k);
+
+static void
+held_end(struct keys *ks)
 {
-	for (size_t i = 0; i < ks->nheld; i++) {
-		ks->floor_lsn = journal_append(ks->journal,
-		    &ks->held[i].rec);
-		free(ks->held[i].strings);
-	}
-	ks->nheld = 0;
+	ks->nheld = ks->nwritten = 0;
 	if (ks->held_cap > SLICE_KEYS) {
 		free(ks->held);
 		ks->held = NULL;
 		ks->held_cap = 0;
 	}
+}
+
+static void
+dirty_end(struct keys *ks)
+{
+	ks->ndirty = ks->nrows = 0;
+	if (ks->dirty_cap > SLICE_KEYS) {
+		free(ks->dirty);
+		ks->dirty = NULL;
+		ks->dirty_cap = 0;
+	}
+}
+
+/* Both lists, from the front; they are longer than a slice only here. */
+bool
+disk_walk_ended(struct keys *ks)
+{
+	int left = SLICE_KEYS;
+
+	for (; ks->nwritten < ks->nheld && left > 0; left--) {
+		struct held *h = &ks->held[ks->nwritten++];
+
+		ks->floor_lsn = journal_append(ks->journal, &h->rec);
+		free(h->strings);
+	}
+	for (; ks->nwritten == ks->nheld && ks->nrows < ks->ndirty &&
+	    left > 0; left--) {
+		if (ks->dirty[ks->nrows])
+			write_row(ks, ks->dirty[ks->nrows]);
+		ks->nrows++;
+	}
+	if (ks->nwritten < ks->nheld || ks->nrows < ks->ndirty)
+		return true;
+	held_end(ks);
+	dirty_end(ks);
+	return false;
 }
 
 void
@@ -206,12 +239,7 @@ disk_write_down(struct keys *ks)
 	for (size_t i = 0; i < ks->ndirty; i++)
 		if (ks->dirty[i])
 			write_row(ks, ks->dirty[i]);
-	ks->ndirty = 0;
-	if (ks->dirty_cap > SLICE_KEYS) {
-		free(ks->dirty);
-		ks->dirty = NULL;
-		ks->dirty_cap = 0;
-	}
+	dirty_end(ks);
 	if (ks->norphans > 0)
 		delete_orphans(ks);
 }
@@ -219,7 +247,7 @@ disk_write_down(struct keys *ks)
 void
 disk_done(struct keys *ks)
 {
-	for (size_t i = 0; i < ks->nheld; i++)
+	for (size_t i = ks->nwritten; i < ks->nheld; i++)
 		free(ks->held[i].strings);
 	free(ks->held);
 	free(ks->dirty);

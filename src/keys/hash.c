@@ -39,6 +39,14 @@ k_hget(struct kcall *c)
 		put_field(c, b, c->argv[2]);
 }
 
+static bool
+hmget_step(struct kcall *c)
+{
+	for (int left = SLICE_KEYS; word_next(c, &left, 1); c->at++)
+		put_field(c, c->state, c->argv[c->at]);
+	return c->at < c->argc;
+}
+
 void
 k_hmget(struct kcall *c)
 {
@@ -47,8 +55,8 @@ k_hmget(struct kcall *c)
 	if (!find(c, &b))
 		return;
 	put_array(c, c->argc - 2);
-	for (size_t i = 2; i < c->argc; i++)
-		put_field(c, b, c->argv[i]);
+	c->state = b;
+	call_words(c, 2, hmget_step);
 }
 
 void
@@ -184,39 +192,39 @@ set_field(struct kcall *c, struct key *k, struct bh_bytes field,
 	return hash_set(k->obj, field, value);
 }
 
-static int64_t
-set_fields(struct kcall *c)
+/* HMSET has another answer. */
+static bool
+hset_step(struct kcall *c)
 {
-	struct key *k;
-	int64_t n = 0;
-
-	if (c->argc % 2) {
-		put_bad_arity(c);
-		return -1;
-	}
-	k = take(c);
-	if (!k)
-		return -1;
-	for (size_t i = 2; i < c->argc; i += 2)
-		n += set_field(c, k, c->argv[i], c->argv[i + 1]);
-	key_settled(c, k);
-	return n;
+	for (int left = SLICE_KEYS; word_next(c, &left, 2); c->at += 2)
+		c->n += set_field(c, c->state, c->argv[c->at],
+		    c->argv[c->at + 1]);
+	if (c->at < c->argc)
+		return true;
+	key_settled(c, c->state);
+	if (c->cmd->fn == k_hmset)
+		put_ok(c);
+	else
+		put_int(c, (int64_t)c->n);
+	return false;
 }
 
 void
 k_hset(struct kcall *c)
 {
-	int64_t n = set_fields(c);
-
-	if (n >= 0)
-		put_int(c, n);
+	if (c->argc % 2) {
+		put_bad_arity(c);
+		return;
+	}
+	c->state = take(c);
+	if (c->state)
+		call_words(c, 2, hset_step);
 }
 
 void
 k_hmset(struct kcall *c)
 {
-	if (set_fields(c) >= 0)
-		put_ok(c);
+	k_hset(c);
 }
 
 void
@@ -239,20 +247,7 @@ k_hsetnx(struct kcall *c)
 void
 k_hdel(struct kcall *c)
 {
-	struct key *k;
-	int64_t n = 0;
-
-	if (!key_peek_as(c, c->argv[1], KEY_HASH, &k))
-		return;
-	for (size_t i = 2; k && i < c->argc; i++) {
-		if (!bag_del(k->obj, c->argv[i]))
-			continue;
-		key_part_del(c, k, c->argv[i]);
-		n++;
-	}
-	if (n > 0)
-		key_settled(c, k);
-	put_int(c, n);
+	pairs_remove_words(c, KEY_HASH);
 }
 
 /* The counter's new text; the key is there for it. */

@@ -10,21 +10,28 @@ is(struct bh_bytes v, const char *word)
 	return str_is(v.data, v.len, word);
 }
 
-/* Also UNLINK: what is big is freed in slices either way. */
-void
-k_del(struct kcall *c)
+static bool
+del_step(struct kcall *c)
 {
-	int64_t n = 0;
-
-	for (size_t i = 1; i < c->argc; i++) {
-		struct key *k = key_peek(c, c->argv[i]);
+	for (int left = SLICE_KEYS; word_next(c, &left, 1); c->at++) {
+		struct key *k = key_peek(c, c->argv[c->at]);
 
 		if (!k)
 			continue;
 		key_delete(c, k);
-		n++;
+		c->n++;
 	}
-	put_int(c, n);
+	if (c->at < c->argc)
+		return true;
+	put_int(c, (int64_t)c->n);
+	return false;
+}
+
+/* Also UNLINK: what is big is freed in slices either way. */
+void
+k_del(struct kcall *c)
+{
+	call_words(c, 1, del_step);
 }
 
 /* DELEX key [IFEQ value | IFNE value] */
@@ -51,15 +58,22 @@ k_delex(struct kcall *c)
 	put_int(c, 1);
 }
 
+static bool
+exists_step(struct kcall *c)
+{
+	for (int left = SLICE_KEYS; word_next(c, &left, 1); c->at++)
+		c->n += key_find(c, c->argv[c->at]) != NULL;
+	if (c->at < c->argc)
+		return true;
+	put_int(c, (int64_t)c->n);
+	return false;
+}
+
 /* Also TOUCH. */
 void
 k_exists(struct kcall *c)
 {
-	int64_t n = 0;
-
-	for (size_t i = 1; i < c->argc; i++)
-		n += key_find(c, c->argv[i]) != NULL;
-	put_int(c, n);
+	call_words(c, 1, exists_step);
 }
 
 void

@@ -271,9 +271,24 @@ call_walk(struct kcall *c)
 		ks->walk = xmemdup(c, sizeof(*c));
 		return true;
 	}
+	c->step = NULL;
+	if (disk_walk_ended(ks)) {
+		ks->walk = xmemdup(c, sizeof(*c));
+		return true;
+	}
 	ks->walk = NULL;
-	disk_walk_ended(ks);
 	return false;
+}
+
+void
+call_words(struct kcall *c, size_t from, bool (*step)(struct kcall *c))
+{
+	c->at = from;
+	c->n = 0;
+	if (c->argc <= SLICE_KEYS)
+		(void)step(c);
+	else
+		c->step = step;
 }
 
 /* Also those that the command layer sends by itself. */
@@ -390,11 +405,12 @@ walk_on(struct keys *ks)
 {
 	struct kcall *c = ks->walk;
 
-	if (c && !c->step(c)) {
+	if (c && c->step && !c->step(c))
+		c->step = NULL;
+	if (c && !c->step && !disk_walk_ended(ks)) {
 		call_finish(c);
 		free(c);
 		ks->walk = NULL;
-		disk_walk_ended(ks);
 		park_serve(ks);
 	} else if (c) {
 		answer_pending(ks);
@@ -476,6 +492,19 @@ keys_cancel(struct keys *ks, struct bh_req *req)
 	snprintf(req->text, sizeof(req->text), "the caller has gone away");
 	req->priv.lsn = 0;
 	list_add(&ks->fresh, req);
+}
+
+bool
+keys_half_written(const struct keys *ks)
+{
+	return ks->nwritten > 0 || ks->nrows > 0;
+}
+
+void
+keys_write_whole(struct keys *ks)
+{
+	while (keys_half_written(ks) && disk_walk_ended(ks))
+		continue;
 }
 
 bool

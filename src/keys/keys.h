@@ -74,6 +74,10 @@ void keys_refuse(struct keys *ks, const struct err *why);
 void keys_run_due(struct keys *ks);
 /* A slice of a long command; then writes down what has changed. */
 void keys_settle(struct keys *ks);
+/* True while half of what must be one commit is in the journal's batch, which
+ * is not to be handed over; and the other half, where it is. */
+bool keys_half_written(const struct keys *ks);
+void keys_write_whole(struct keys *ks);
 /* Calls done() of every answer that is ready; true when there was one. */
 bool keys_deliver(struct keys *ks);
 /* Mono ms of the next thing due (now: at once), INT64_MAX for none. */

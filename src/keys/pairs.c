@@ -168,3 +168,35 @@ pairs_put_random(struct kcall *c, struct bag *b, int64_t count,
 	c->drop = sample_drop;
 	c->step = sample_step;
 }
+
+/* --- less --- */
+
+static bool
+remove_step(struct kcall *c)
+{
+	struct key *k = c->state;
+
+	for (int left = SLICE_KEYS; k && word_next(c, &left, 1); c->at++) {
+		if (!bag_del(k->obj, c->argv[c->at]))
+			continue;
+		key_part_del(c, k, c->argv[c->at]);
+		c->n++;
+	}
+	if (k && c->at < c->argc)
+		return true;
+	if (c->n > 0)
+		key_settled(c, k);
+	put_int(c, (int64_t)c->n);
+	return false;
+}
+
+void
+pairs_remove_words(struct kcall *c, enum key_type type)
+{
+	struct key *k;
+
+	if (!key_peek_as(c, c->argv[1], type, &k))
+		return;
+	c->state = k;
+	call_words(c, 2, remove_step);
+}

@@ -17,6 +17,8 @@ void pairs_scan(struct kcall *c, const struct bag *b,
  * some may be the same. */
 void pairs_put_random(struct kcall *c, struct bag *b, int64_t count,
     enum pairs_part what);
+/* HDEL, SREM: the words from the second one on go. */
+void pairs_remove_words(struct kcall *c, enum key_type type);
 /* Any place. */
 size_t pairs_random(const struct bag *b);
 

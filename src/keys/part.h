@@ -158,6 +158,7 @@ struct keys {
 	/* Records of a walk: it commits as a whole. */
 	struct held *held;
 	size_t nheld, held_cap;
+	size_t nwritten, nrows;		/* of held, of dirty: at its end */
 	uint64_t floor_lsn;		/* every answer waits for this one */
 	struct parking *parking;
 	struct watching *watching;
@@ -372,8 +373,9 @@ void disk_dirty(struct kcall *c, struct key *k);
 void disk_gone(struct keys *ks, struct key *k, size_t parts);
 void disk_clear(struct keys *ks);
 void disk_forget_dirty(struct keys *ks);
-/* What a walk has written goes to the journal, before anything else. */
-void disk_walk_ended(struct keys *ks);
+/* A slice of what a walk has written goes to the journal, before anything
+ * else does; true while some is left, which must be in the same commit. */
+bool disk_walk_ended(struct keys *ks);
 /* Once a turn; nothing while a walk is under way. */
 void disk_write_down(struct keys *ks);
 MUSTCHECK int disk_load(struct keys *ks, struct err *e);
@@ -435,6 +437,19 @@ void eval_tidy(struct eval *ev);
 bool eval_untidy(const struct eval *ev);
 
 /* --- keys.c --- */
+
+/*
+ * For commands with any number of words: step goes over the words from c->at
+ * on, up to SLICE_KEYS of them, and answers whether some are left. A few are
+ * done at once, many are a walk. word_next() counts: false at the end of a
+ * slice, or of the words.
+ */
+void call_words(struct kcall *c, size_t from, bool (*step)(struct kcall *c));
+static inline bool
+word_next(struct kcall *c, int *left, size_t n)
+{
+	return c->at + n <= c->argc && (*left)-- > 0;
+}
 
 /* Whether a command that may store more may do so now, else why not. */
 MUSTCHECK bool call_may_grow(struct kcall *c, struct err *ret);

@@ -45,6 +45,14 @@ k_sismember(struct kcall *c)
 		put_int(c, has(b, c->argv[2]));
 }
 
+static bool
+smismember_step(struct kcall *c)
+{
+	for (int left = SLICE_KEYS; word_next(c, &left, 1); c->at++)
+		put_int(c, has(c->state, c->argv[c->at]));
+	return c->at < c->argc;
+}
+
 void
 k_smismember(struct kcall *c)
 {
@@ -53,8 +61,8 @@ k_smismember(struct kcall *c)
 	if (!find(c, &b))
 		return;
 	put_array(c, c->argc - 2);
-	for (size_t i = 2; i < c->argc; i++)
-		put_int(c, has(b, c->argv[i]));
+	c->state = b;
+	call_words(c, 2, smismember_step);
 }
 
 void
@@ -121,39 +129,33 @@ add(struct kcall *c, struct key *k, struct bh_bytes member)
 	return true;
 }
 
+static bool
+sadd_step(struct kcall *c)
+{
+	for (int left = SLICE_KEYS; word_next(c, &left, 1); c->at++)
+		c->n += add(c, c->state, c->argv[c->at]);
+	if (c->at < c->argc)
+		return true;
+	key_settled(c, c->state);
+	put_int(c, (int64_t)c->n);
+	return false;
+}
+
 void
 k_sadd(struct kcall *c)
 {
 	struct key *k;
-	int64_t n = 0;
 
 	if (!key_peek_as(c, c->argv[1], KEY_SET, &k))
 		return;
-	if (!k)
-		k = key_make(c, c->argv[1], KEY_SET);
-	for (size_t i = 2; i < c->argc; i++)
-		n += add(c, k, c->argv[i]);
-	key_settled(c, k);
-	put_int(c, n);
+	c->state = k ? k : key_make(c, c->argv[1], KEY_SET);
+	call_words(c, 2, sadd_step);
 }
 
 void
 k_srem(struct kcall *c)
 {
-	struct key *k;
-	int64_t n = 0;
-
-	if (!key_peek_as(c, c->argv[1], KEY_SET, &k))
-		return;
-	for (size_t i = 2; k && i < c->argc; i++) {
-		if (!bag_del(k->obj, c->argv[i]))
-			continue;
-		key_part_del(c, k, c->argv[i]);
-		n++;
-	}
-	if (n > 0)
-		key_settled(c, k);
-	put_int(c, n);
+	pairs_remove_words(c, KEY_SET);
 }
 
 void

@@ -245,15 +245,22 @@ k_getex(struct kcall *c)
 
 /* --- several --- */
 
+static bool
+mget_step(struct kcall *c)
+{
+	for (int left = SLICE_KEYS; word_next(c, &left, 1); c->at++) {
+		struct key *k = key_find(c, c->argv[c->at]);
+
+		put_key(c, k && key_type_of(k) == KEY_STRING ? k : NULL);
+	}
+	return c->at < c->argc;
+}
+
 void
 k_mget(struct kcall *c)
 {
 	put_array(c, c->argc - 1);
-	for (size_t i = 1; i < c->argc; i++) {
-		struct key *k = key_find(c, c->argv[i]);
-
-		put_key(c, k && key_type_of(k) == KEY_STRING ? k : NULL);
-	}
+	call_words(c, 1, mget_step);
 }
 
 static bool
@@ -270,34 +277,57 @@ check_pairs(struct kcall *c, const char *name)
 	return true;
 }
 
-static void
+/* True while pairs are left. */
+static bool
 store_pairs(struct kcall *c)
 {
-	for (size_t i = 1; i < c->argc; i += 2)
-		store(c, c->argv[i], c->argv[i + 1], false);
+	for (int left = SLICE_KEYS; word_next(c, &left, 2); c->at += 2)
+		store(c, c->argv[c->at], c->argv[c->at + 1], false);
+	return c->at < c->argc;
+}
+
+static bool
+mset_step(struct kcall *c)
+{
+	if (store_pairs(c))
+		return true;
+	put_ok(c);
+	return false;
 }
 
 void
 k_mset(struct kcall *c)
 {
-	if (!check_pairs(c, "mset"))
-		return;
-	store_pairs(c);
-	put_ok(c);
+	if (check_pairs(c, "mset"))
+		call_words(c, 1, mset_step);
+}
+
+/* First none of them may be there (n is 0), then all are stored. */
+static bool
+msetnx_step(struct kcall *c)
+{
+	int left = SLICE_KEYS;
+
+	for (; c->n == 0 && word_next(c, &left, 2); c->at += 2)
+		if (key_peek(c, c->argv[c->at])) {
+			put_int(c, 0);
+			return false;
+		}
+	if (c->n == 0 && c->at < c->argc)
+		return true;
+	if (c->n++ == 0)
+		c->at = 1;
+	if (store_pairs(c))
+		return true;
+	put_int(c, 1);
+	return false;
 }
 
 void
 k_msetnx(struct kcall *c)
 {
-	if (!check_pairs(c, "msetnx"))
-		return;
-	for (size_t i = 1; i < c->argc; i += 2)
-		if (key_peek(c, c->argv[i])) {
-			put_int(c, 0);
-			return;
-		}
-	store_pairs(c);
-	put_int(c, 1);
+	if (check_pairs(c, "msetnx"))
+		call_words(c, 1, msetnx_step);
 }
 
 /* --- counters --- */

@@ -69,9 +69,10 @@ expect(struct suite_env *t, const char *words, const char *want)
 
 /* A command with the words from w0 to w<n-1> behind it, each as the format
  * says. */
-static void
-send_many(struct suite_env *t, const char *head, const char *each, int n)
+static struct call *
+ask_many(struct suite_env *t, const char *head, const char *each, int n)
 {
+	struct call *c;
 	struct buf b = BUF_INIT;
 
 	buf_adds(&b, head);
@@ -83,8 +84,15 @@ send_many(struct suite_env *t, const char *head, const char *each, int n)
 			else
 				buf_addc(&b, *p);
 	}
-	call_ok(ask_command(t, buf_str(&b)));
+	c = ask_command(t, buf_str(&b));
 	buf_done(&b);
+	return c;
+}
+
+static void
+send_many(struct suite_env *t, const char *head, const char *each, int n)
+{
+	call_ok(ask_many(t, head, each, n));
 }
 
 /* --- what lasts --- */
@@ -305,6 +313,59 @@ a_large_pop_is_whole_or_not_at_all(void **state)
 	}
 }
 
+/* More words than one slice takes: all of them or none. */
+static void
+many_words_are_one_change(void **state)
+{
+	static const struct {
+		const char *head, *each, *ask, *all;
+	} rows[] = {
+		{"MSET", "k% %", "DBSIZE", "20000"},
+		{"MSETNX", "k% %", "DBSIZE", "20000"},
+		{"HSET h", "f% %", "HLEN h", "20000"},
+		{"SADD s", "m%", "SCARD s", "20000"},
+	};
+	struct suite_env *t = *state;
+	struct call *c;
+
+	for (size_t i = 0; i < nitems(rows); i++) {
+		for (int turns = 1; turns < 18; turns += 2) {
+			char *n;
+
+			c = ask_many(t, rows[i].head, rows[i].each, MANY);
+			for (int k = 0; k < turns && !c->answers; k++)
+				suite_turn(t);
+			suite_crash_now(t);
+			n = ask(t, rows[i].ask);
+			if (strcmp(n, "0") != 0)
+				assert_string_equal(n, rows[i].all);
+			free(n);
+			expect(t, "FLUSHALL", "OK");
+		}
+	}
+}
+
+static void
+many_deletions_are_one_change(void **state)
+{
+	struct suite_env *t = *state;
+	struct call *c;
+
+	for (int turns = 1; turns < 18; turns += 2) {
+		char *n;
+
+		send_many(t, "MSET", "k% %", MANY);
+		c = ask_many(t, "DEL", "k%", MANY);
+		for (int k = 0; k < turns && !c->answers; k++)
+			suite_turn(t);
+		suite_crash_now(t);
+		n = ask(t, "DBSIZE");
+		if (strcmp(n, "0") != 0)
+			assert_string_equal(n, "20000");
+		free(n);
+	}
+}
+
 static void
 a_big_one_that_goes_leaves_no_trace(void **state)
 {
@@ -334,6 +395,8 @@ const struct suite_case suite_key_bag_cases[] = {
 	CASE_KEYSPACE(big_ones_go_in_slices_and_outlive_a_crash),
 	CASE_KEYSPACE(a_result_is_stored_whole_or_not_at_all),
 	CASE_KEYSPACE(a_large_pop_is_whole_or_not_at_all),
+	CASE_KEYSPACE(many_words_are_one_change),
+	CASE_KEYSPACE(many_deletions_are_one_change),
 	CASE_KEYSPACE(a_big_one_that_goes_leaves_no_trace),
 	{0},
 };
