@@ -774,6 +774,8 @@ on_timer(struct ev_loop *loop, ev_timer *w, int what)
 		    "%s: the name server does not answer" :
 		    l->state == L_CONNECT ?
 		    "%s: no connection within %.0f s" :
+		    l->state == L_TLS ? "%s: TLS is not answered for %.0f s;"
+		    " is it a port with TLS?" :
 		    "%s: it is connected, and no answer has come for %.0f s",
 		    where, l->timeout);
 		lost(l, why);

@@ -6,6 +6,7 @@
 
 #include "plugin.h"
 #include "redis/part.h"
+#include "redis/sentinel.h"
 
 enum { PASSWORD_MAX = 512 };
 
@@ -71,10 +72,32 @@ static const struct bh_backend_type type = {
 	.migrate = rmove_migrate,
 };
 
+/* So that bellhopd --check says what is wrong. */
+static int
+check_addresses(const struct bh_host *host, char err[BH_ERROR_TEXT])
+{
+	char *const *list = host->option_list("backend.sentinel");
+	struct redis_url url;
+	char why[BH_ERROR_TEXT];
+
+	if (redis_url_parse(&url, host->option_str("backend.url"), why) < 0) {
+		snprintf(err, BH_ERROR_TEXT, "backend.url: %.200s", why);
+		return -1;
+	}
+	redis_url_done(&url);
+	for (; *list; list++) {
+		if (rsentinel_url(&url, *list, err) < 0)
+			return -1;
+		redis_url_done(&url);
+	}
+	return 0;
+}
+
 static int
 init(const struct bh_host *host, char err[BH_ERROR_TEXT])
 {
-	(void)err;
+	if (check_addresses(host, err) < 0)
+		return -1;
 	host->add_backend(&type);
 	return 0;
 }

@@ -131,22 +131,31 @@ rsentinel_ask(struct rsentinel *s)
 	ev_timer_again(s->c.loop, &s->timer);
 }
 
-static int
-parse(struct rsentinel *s, const char *text, char err[BH_ERROR_TEXT])
+int
+rsentinel_url(struct redis_url *ret, const char *text,
+    char err[BH_ERROR_TEXT])
 {
-	struct redis_url *u = &s->all[s->n];
 	char why[BH_ERROR_TEXT];
 	int rc;
 
 	if (strstr(text, "://"))
-		rc = redis_url_parse(u, text, why);
+		rc = redis_url_parse(ret, text, why);
 	else
-		rc = redis_url_host(u, text, "26379", why);
-	if (rc < 0) {
-		snprintf(err, BH_ERROR_TEXT, "backend.sentinel: '%.60s': %.140s",
-		    strchr(text, '@') ? "…" : text, why);
+		rc = redis_url_host(ret, text, "26379", why);
+	if (rc == 0)
+		return 0;
+	snprintf(err, BH_ERROR_TEXT, "backend.sentinel: '%.60s': %.140s",
+	    strchr(text, '@') ? "***" : text, why);
+	return -1;
+}
+
+static int
+parse(struct rsentinel *s, const char *text, char err[BH_ERROR_TEXT])
+{
+	struct redis_url *u = &s->all[s->n];
+
+	if (rsentinel_url(u, text, err) < 0)
 		return -1;
-	}
 	u->tls = s->c.url->tls;
 	u->db = 0;
 	s->n++;

@@ -26,6 +26,10 @@ struct rsentinel_config {
 	void *arg;
 };
 
+/* One of sentinels; -1 with a sentence that shows no password. */
+int rsentinel_url(struct redis_url *ret, const char *text,
+    char err[BH_ERROR_TEXT]);
+
 int rsentinel_new(struct rsentinel **ret, const struct rsentinel_config *c,
     char err[BH_ERROR_TEXT]);
 /* The master is lost: who is it now? No-op while that is being asked. */

@@ -36,6 +36,7 @@ struct rserver {
 	bool save_known;
 	bool tried;			/* an attempt has failed */
 	bool told;			/* that it is away */
+	bool rejecting;
 	char refused[BH_ERROR_TEXT];	/* by us or by it; empty: not */
 	char loss[BH_ERROR_TEXT];	/* for health, until the next start */
 	char marker[MARKER_LEN + 1];	/* empty: none known */
@@ -107,7 +108,8 @@ on_main_down(void *arg, const char *why, bool refused)
 {
 	struct redis_be *be = arg;
 
-	away(be, why, refused);
+	if (!be->server->rejecting)
+		away(be, why, refused);
 	if (be->server->sentinel)
 		rsentinel_ask(be->server->sentinel);
 }
@@ -116,8 +118,10 @@ on_main_down(void *arg, const char *why, bool refused)
 static void
 reject(struct redis_be *be, const char *why)
 {
-	away(be, why, true);
+	be->server->rejecting = true;
 	rlink_drop(be->main, why);
+	be->server->rejecting = false;
+	away(be, why, true);
 }
 
 /* It may be used; whose ids are whose must be told first (move.c). */

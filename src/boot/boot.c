@@ -248,13 +248,37 @@ choose_backend(struct daemon *d, struct err *e)
 	return -1;
 }
 
+/* Those that `plugins` names, and the one that brings the backend: freed by
+ * the caller, the names are the configuration's. */
+static char **
+plugin_names(const struct daemon *d)
+{
+	char **names, *type = d->conf->backend_type;
+	size_t n = 0;
+	bool named = strcmp(type, "redis") != 0;
+
+	while (d->conf->plugins[n])
+		n++;
+	names = xcalloc(n + 2, sizeof(*names));
+	for (size_t i = 0; i < n; i++) {
+		names[i] = d->conf->plugins[i];
+		named = named || strcmp(names[i], type) == 0;
+	}
+	if (!named)
+		names[n] = type;
+	return names;
+}
+
 static int
 open_plugins(struct daemon *d, struct err *e)
 {
+	char **names = plugin_names(d);
+	int rc;
+
 	d->host = host_new(d->loop, &d->env);
-	if (plugins_load(&d->plugins, d->conf->plugin_dir, d->conf->plugins,
-	    e) < 0 ||
-	    plugins_init(d->plugins, host_api(d->host), e) < 0)
+	rc = plugins_load(&d->plugins, d->conf->plugin_dir, names, e);
+	free(names);
+	if (rc < 0 || plugins_init(d->plugins, host_api(d->host), e) < 0)
 		return -1;
 	return choose_backend(d, e);
 }
@@ -287,6 +311,20 @@ log_plugins(const struct daemon *d)
 	if (!http && wants_http(d))
 		log_warn("nobody listens for HTTP: 'plugins' does not name "
 		    "\"http\"");
+}
+
+static void
+log_ready(const struct daemon *d, int64_t ms)
+{
+	if (d->env.ops == &embedded_ops)
+		log_about(LOG_INFO, LOG_OF(READY),
+		    "bellhopd %s is ready after %lld ms; the store is %s/"
+		    "bellhop.db, durability %s", BELLHOP_VERSION,
+		    (long long)ms, d->conf->state_dir, d->conf->durability);
+	else
+		log_about(LOG_INFO, LOG_OF(READY),
+		    "bellhopd %s is ready after %lld ms; the backend is %s",
+		    BELLHOP_VERSION, (long long)ms, d->env.ops->name);
 }
 
 static int
@@ -328,11 +366,7 @@ start(struct daemon *d, struct err *e)
 		log_info("listening on %s", host_address(d->host, i));
 	idle_configured(d);
 	service_ready(d);
-	log_about(LOG_INFO, LOG_OF(READY),
-	    "bellhopd %s is ready after %lld ms; the store is %s/"
-	    "bellhop.db, durability %s", BELLHOP_VERSION,
-	    (long long)(clock_now().mono_ms - began), d->conf->state_dir,
-	    d->conf->durability);
+	log_ready(d, clock_now().mono_ms - began);
 	return 0;
 }
 

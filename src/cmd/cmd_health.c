@@ -63,6 +63,8 @@ check_all(struct checks *c, struct cmd_env *env)
 
 	env->ops->health(env->be, &h);
 	add(c, "backend", false, h.accepting, "%s", h.text);
+	/* It may have something to say all the same. */
+	snprintf(c->all[c->n - 1].text, sizeof(c->all[0].text), "%s", h.text);
 	check_threads(c, "store", h.busy_ms, "a thread of the store");
 	if (env->script_figures)
 		env->script_figures(env->arg, &f);
@@ -80,11 +82,11 @@ check_all(struct checks *c, struct cmd_env *env)
 static void
 put_check(struct reply *r, const struct check *c)
 {
-	r->ops->map(r, c->ok ? 2 : 3);
+	r->ops->map(r, *c->text ? 3 : 2);
 	reply_pair_str(r, "name", c->name);
 	reply_str(r, "ok");
 	r->ops->boolean(r, c->ok);
-	if (!c->ok)
+	if (*c->text)
 		reply_pair_str(r, "text", c->text);
 }
 

@@ -142,14 +142,38 @@ add_value(const struct conf *c, const struct option *o, struct buf *out)
 	}
 }
 
+/* What stands before the @ of URLs is nobody's business: it becomes ***. */
+static void
+add_hidden(const char *s, struct buf *out)
+{
+	const char *from, *at;
+
+	while ((from = strstr(s, "://"))) {
+		from += 3;
+		at = NULL;
+		for (const char *p = from; *p && !strchr(" ?#", *p) &&
+		    !(at && *p == '/'); p++)
+			if (*p == '@')
+				at = p;
+		buf_add(out, s, (size_t)(from - s));
+		if (at)
+			buf_adds(out, "***");
+		s = at ? at : from;
+	}
+	buf_adds(out, s);
+}
+
 int
 conf_get(const struct conf *c, const char *name, struct buf *out)
 {
 	const struct option *o = option_find(name);
+	struct buf value = BUF_INIT;
 
 	if (!o)
 		return -1;
-	add_value(c, o, out);
+	add_value(c, o, &value);
+	add_hidden(buf_str(&value), out);
+	buf_done(&value);
 	return 0;
 }
 

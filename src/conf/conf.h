@@ -66,7 +66,8 @@ void conf_free(struct conf **c);
  * number of them. */
 size_t conf_needs_restart(const struct conf *old, const struct conf *new_,
     struct buf *out);
-/* Value of an option as text, or -1. For CONFIG GET. */
+/* Value of an option as text, without the passwords of URLs, or -1. For
+ * CONFIG GET. */
 MUSTCHECK int conf_get(const struct conf *c, const char *name,
     struct buf *out);
 /* The i-th option's name, NULL past the end. */

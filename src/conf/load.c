@@ -89,6 +89,9 @@ element_wants(const struct option *o, const char *s)
 	if (strcmp(o->rule.name, "http_origins") == 0)
 		return is_origin(s) ? NULL : "a site as browsers name it: "
 		    "SCHEME://HOST[:PORT], without a path, or *";
+	if (strcmp(o->rule.name, "backend.sentinel") == 0)
+		return *s && !strpbrk(s, " \t\n") ? NULL : "the HOST:PORT of a"
+		    " sentinel";
 	return is_plugin(s) ? NULL : "a plugin's name, 1 to 64 of "
 	    "A-Z a-z 0-9 _ -";
 }

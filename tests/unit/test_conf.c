@@ -546,6 +546,36 @@ the_sample_can_be_switched_on(void **state)
 	free(sample);
 }
 
+static void
+expect_shown(const char *name, const char *text, const char *want)
+{
+	struct conf *c = NULL;
+	struct buf out = BUF_INIT;
+	struct err e = ERR_INIT;
+
+	assert_int_equal(conf_load_text(&c, "test", text, strlen(text), NULL,
+	    &e), 0);
+	assert_int_equal(conf_get(c, name, &out), 0);
+	assert_string_equal(buf_str(&out), want);
+	buf_done(&out);
+	conf_free(&c);
+}
+
+static void
+passwords_of_urls_are_not_shown(void **state)
+{
+	(void)state;
+	expect_shown("backend.url",
+	    "backend = { url = \"rediss://app:s3/c@r@cache.lan:6380/2\"; };",
+	    "rediss://***@cache.lan:6380/2");
+	expect_shown("backend.url",
+	    "backend = { url = \"redis://10.0.0.1/1\"; };",
+	    "redis://10.0.0.1/1");
+	expect_shown("backend.sentinel",
+	    "backend = { sentinel = [ \"redis://:pw@a:1\", \"b:2\" ]; };",
+	    "redis://***@a:1 b:2");
+}
+
 int
 main(void)
 {
@@ -566,6 +596,7 @@ main(void)
 		cmocka_unit_test(the_sample_is_valid),
 		cmocka_unit_test(the_sample_shows_the_defaults),
 		cmocka_unit_test(the_sample_can_be_switched_on),
+		cmocka_unit_test(passwords_of_urls_are_not_shown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
