@@ -274,7 +274,7 @@ end
 function B.claim_some(r, n)
 	B.settle_all()
 	local ids = call('ZPOPMIN', Q .. 'w', n)
-	local list = {}
+	local list, more = {}, #ids == n * 2
 
 	for i = 1, #ids, 2 do
 		if sub(ids[i], 1, 1) ~= 'g' then
@@ -298,6 +298,7 @@ function B.claim_some(r, n)
 				B.claim(j, r)
 			end
 			B.settle()
+			more = more or g.ready > 0
 			if g.ready > 0 and i + 2 <= #ids then
 				for k = i + 2, #ids, 2 do
 					B.zset('w', ids[k], tonumber(ids[k + 1]))
@@ -312,7 +313,7 @@ function B.claim_some(r, n)
 			end
 		end
 	end
-	return #ids == n * 2
+	return more
 end
 
 function B.claim_batches(r, count)
