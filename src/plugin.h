@@ -1070,6 +1070,12 @@ struct bh_host {
 	/* The store of this machine; see struct bh_local. */
 	void (*local)(struct bh_local *r);
 	void (*local_free)(struct bh_local *r);
+	/* While the backend is away: key commands of the cache alone (false:
+	 * it has others; the request is left alone), and rate limiters, in
+	 * memory. spare_end(): what they had is forgotten. */
+	bool (*spare_key)(struct bh_key_command *r);
+	void (*spare_throttle)(struct bh_throttle *r);
+	void (*spare_end)(void);
 
 	/* --- for backends, from open() on --- */
 

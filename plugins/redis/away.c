@@ -276,6 +276,14 @@ make_id(void *arg, struct bh_bytes queue, int64_t n)
 	    RQUEUE_MASK);
 }
 
+bool
+raway_armed(const struct redis_be *be)
+{
+	const struct outbox *o = be->aside->outbox;
+
+	return outbox_note(o, OUTBOX_NEXT) < outbox_note(o, OUTBOX_END);
+}
+
 void
 raway_up(struct redis_be *be)
 {
@@ -668,7 +676,8 @@ get_there(struct redis_be *be, struct bh_get *r)
 
 	if (alias)
 		r->id = alias;
-	if (!at_hand(be)) {
+	/* Who waits for the end of a job waits for Redis as well. */
+	if (!at_hand(be) && (be->aside->left || r->wait_ms < 0 || r->why)) {
 		be_fail_away(be, &r->req);
 		return;
 	}

@@ -10,6 +10,7 @@
 #include <hiredis/hiredis.h>
 #include <strings.h>
 
+#include "redis/away.h"
 #include "redis/conn.h"
 #include "redis/lua.h"
 #include "redis/mem.h"
@@ -520,6 +521,9 @@ rkeys_command(void *arg, struct bh_key_command *r)
 	struct ask *a;
 
 	(void)be->host->key_info(r->argv[0], &info);
+	if (!be->ready && be->host->spare_key && !raway_left(be) &&
+	    be->host->spare_key(r))
+		return;
 	if (!may_pass(be, r, &info))
 		return;
 	a = ask_new(be, r);

@@ -167,7 +167,7 @@ redis_ready(void *arg, char err[BH_ERROR_TEXT])
 {
 	struct redis_be *be = arg;
 
-	if (rmove_doors(be) && (be->ready || raway_looked_once(be)))
+	if (rmove_doors(be) && raway_armed(be))
 		return 1;
 	if (be->looked || !rserver_tried(be) || raway_looked_once(be))
 		return 0;
@@ -267,6 +267,9 @@ redis_idle(void *arg)
 {
 	struct redis_be *be = arg;
 
+	/* What is at a Redis that is away does not come back in time. */
+	if (!be->ready)
+		return !be->answers && raway_idle(be);
 	return !be->answers && raway_idle(be) && rkeys_idle(be) &&
 	    rpubsub_idle(be) && rthrottle_idle(be) && rjobs_idle(be) &&
 	    rlist_idle(be);

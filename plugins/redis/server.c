@@ -166,6 +166,8 @@ rserver_serve(struct redis_be *be)
 	rjobs_up(be);
 	rlist_up(be);
 	raway_up(be);
+	if (be->host->spare_end)
+		be->host->spare_end();
 	be->host->wake();
 }
 

@@ -2,6 +2,7 @@
 /* Limiters: judged at the server, so that all instances share them. */
 #include <hiredis/hiredis.h>
 
+#include "redis/away.h"
 #include "redis/mem.h"
 #include "redis/part.h"
 
@@ -101,6 +102,10 @@ rthrottle_take(void *arg, struct bh_throttle *r)
 
 	if (!check(be, r))
 		return;
+	if (!be->ready && be->host->spare_throttle && !raway_left(be)) {
+		be->host->spare_throttle(r);
+		return;
+	}
 	key = rthrottle_key(be, r->key, &lens[0]);
 	words[0] = key;
 	numbers[1][0] = '\0';

@@ -53,8 +53,8 @@ daemon_conf(const struct daemon *d, struct conf **ret, struct buf *report,
 	return 0;
 }
 
-static struct keys_limits
-keys_limits_of(const struct conf *c)
+struct keys_limits
+daemon_keys_limits(const struct conf *c)
 {
 	static const char *const words[] = {"commit", "relaxed", "memory"};
 	struct keys_limits l = {.volatile_prefixes = c->keys_volatile,
@@ -69,7 +69,7 @@ keys_limits_of(const struct conf *c)
 void
 daemon_apply(struct daemon *d)
 {
-	struct keys_limits keys = keys_limits_of(d->conf);
+	struct keys_limits keys = daemon_keys_limits(d->conf);
 	enum log_level level;
 
 	if (log_level_parse(d->conf->log_level, &level) == 0)
@@ -81,6 +81,7 @@ daemon_apply(struct daemon *d)
 		    d->conf->event_memory);
 	if (!d->env.be)
 		return;
+	spare_free(&d->spare);	/* it is made anew, with these limits */
 	if (d->env.ops == &embedded_ops) {
 		embedded_set_limits(d->env.be, d->conf->payload_cache,
 		    d->conf->max_disk, d->conf->max_queues,
@@ -182,7 +183,7 @@ open_store(struct daemon *d, struct err *e)
 	    .payload_cache = d->conf->payload_cache,
 	    .max_disk = d->conf->max_disk,
 	    .max_queues = d->conf->max_queues,
-	    .keys = keys_limits_of(d->conf),
+	    .keys = daemon_keys_limits(d->conf),
 	    .limiter_bytes = d->conf->limits_memory,
 	    .limiters_durable = d->conf->limits_durable,
 	    .mono_us = clock_mono_us,

@@ -20,6 +20,37 @@ local(void *arg, struct bh_local *r)
 	ferry_send(((struct daemon *)arg)->ferry, r);
 }
 
+/* It is there only while it is needed: a later absence begins anew. */
+static struct spare *
+spare_of(struct daemon *d)
+{
+	struct keys_limits l = daemon_keys_limits(d->conf);
+
+	if (!d->spare)
+		d->spare = spare_new(&l, d->conf->limits_memory);
+	return d->spare;
+}
+
+static bool
+use_spare_key(void *arg, struct bh_key_command *r)
+{
+	struct daemon *d = arg;
+
+	return spare_key(spare_of(d), r);
+}
+
+static void
+use_spare_throttle(void *arg, struct bh_throttle *r)
+{
+	spare_throttle(spare_of(arg), r);
+}
+
+static void
+end_spare(void *arg)
+{
+	spare_free(&((struct daemon *)arg)->spare);
+}
+
 static void
 migrate(void *arg, struct bh_migrate *r)
 {
@@ -39,6 +70,9 @@ brought_open(struct daemon *d, struct err *e)
 		return -1;
 	d->env.local = local;
 	d->env.local_free = ferry_free_rows;
+	d->env.spare_key = use_spare_key;
+	d->env.spare_throttle = use_spare_throttle;
+	d->env.spare_end = end_spare;
 	d->env.migrate = d->brought->migrate ? migrate : NULL;
 	if (d->brought->open(&d->env.be, host_api(d->host), why) == 0)
 		return 0;
@@ -93,6 +127,7 @@ brought_wait(struct daemon *d, struct err *e)
 void
 brought_close(struct daemon *d)
 {
+	spare_free(&d->spare);
 	ferry_close(&d->ferry);
 	d->env.local = NULL;
 	d->env.migrate = NULL;

@@ -7,6 +7,7 @@
 #ifndef BOOT_DAEMON_H
 #define BOOT_DAEMON_H
 
+#include "backend/spare.h"
 #include "cmd/env.h"
 #include "conf/conf.h"
 #include "front/front.h"
@@ -49,6 +50,7 @@ struct daemon {
 	const struct bh_backend_type *brought;
 	struct ferry *ferry;
 	struct err unready;		/* while the doors wait for it */
+	struct spare *spare;		/* while it is away */
 
 	/* reload.c */
 	struct conf *old_conf;		/* until the scripts are off it */
@@ -90,6 +92,8 @@ MUSTCHECK int brought_open(struct daemon *d, struct err *e);
 /* Turns until the backend lets the doors open. */
 MUSTCHECK int brought_wait(struct daemon *d, struct err *e);
 void brought_close(struct daemon *d);
+/* The limits of the keyspace as the configuration has them. */
+struct keys_limits daemon_keys_limits(const struct conf *c);
 
 /* --- events.c --- */
 

@@ -49,6 +49,11 @@ turn_run(void *arg)
 	next = d->env.ops->turn_end(d->env.be);
 	if (alert < next)
 		next = alert;
+	if (d->spare) {
+		at = spare_turn(d->spare, now.wall_ms, now.mono_ms);
+		if (at < next)
+			next = at;
+	}
 	due = next;
 	at = host_flush(d->host);
 	if (at < next)

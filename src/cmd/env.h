@@ -84,6 +84,10 @@ struct cmd_env {
 	 * the place of; and what it has given. */
 	void (*local)(void *arg, struct bh_local *r);
 	void (*local_free)(struct bh_local *r);
+	/* As in struct bh_host. */
+	bool (*spare_key)(void *arg, struct bh_key_command *r);
+	void (*spare_throttle)(void *arg, struct bh_throttle *r);
+	void (*spare_end)(void *arg);
 	/* Moves everything to another backend; NULL: this one cannot. */
 	void (*migrate)(void *arg, struct bh_migrate *r);
 

@@ -127,6 +127,32 @@ api_local_free(struct bh_local *r)
 	host_current()->env->local_free(r);
 }
 
+static bool
+api_spare_key(struct bh_key_command *r)
+{
+	const struct cmd_env *env = host_current()->env;
+
+	return env->spare_key && env->spare_key(env->arg, r);
+}
+
+static void
+api_spare_throttle(struct bh_throttle *r)
+{
+	const struct cmd_env *env = host_current()->env;
+
+	CHECK(env->spare_throttle != NULL);
+	env->spare_throttle(env->arg, r);
+}
+
+static void
+api_spare_end(void)
+{
+	const struct cmd_env *env = host_current()->env;
+
+	if (env->spare_end)
+		env->spare_end(env->arg);
+}
+
 /* --- in init() --- */
 
 static void
@@ -307,6 +333,8 @@ host_new(struct loop *l, struct cmd_env *env)
 	    .option_str = api_option_str, .option_int = api_option_int,
 	    .option_list = api_option_list,
 	    .local = api_local, .local_free = api_local_free,
+	    .spare_key = api_spare_key, .spare_throttle = api_spare_throttle,
+	    .spare_end = api_spare_end,
 	    .add_door = api_add_door, .add_backend = api_add_backend,
 	    .add_lua = api_add_lua, .add_metrics = api_add_metrics,
 	    .add_health = api_add_health, .add_sink = api_add_sink,

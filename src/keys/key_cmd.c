@@ -196,7 +196,7 @@ static void
 show_all(struct kcall *c)
 {
 	c->dirty = true;
-	c->lsn = journal_last(c->ks->journal);
+	c->lsn = c->ks->journal ? journal_last(c->ks->journal) : 0;
 }
 
 static bool

@@ -431,7 +431,8 @@ keys_settle(struct keys *ks)
 	disk_write_down(ks);
 	while ((req = list_take(&ks->fresh))) {
 		if (req->priv.lsn == UINT64_MAX)
-			req->priv.lsn = journal_last(ks->journal);
+			req->priv.lsn = ks->journal ?
+			    journal_last(ks->journal) : 0;
 		list_add(&ks->waiting, req);
 	}
 }
@@ -440,7 +441,7 @@ keys_settle(struct keys *ks)
 bool
 keys_deliver(struct keys *ks)
 {
-	uint64_t durable = journal_durable(ks->journal);
+	uint64_t durable = ks->journal ? journal_durable(ks->journal) : 0;
 	struct req_list all = ks->waiting;
 	struct bh_req *req;
 	bool any = false;

@@ -55,6 +55,7 @@ struct keys_doors {
 
 struct keys;
 
+/* Without a journal all keys must be volatile. */
 struct keys *keys_new(struct journal *j);
 /* Answers what is left with BH_E_CANCELED; after the journal is closed. */
 void keys_free(struct keys **ks);
