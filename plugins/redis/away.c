@@ -24,6 +24,7 @@ struct held {
 	struct bh_req *req;
 	void (*again)(struct redis_be *be, struct bh_req *req);
 	int64_t until;			/* mono ms: it gives up */
+	bool gives_up;			/* … at some time, maybe far away */
 };
 
 struct held_list {
@@ -54,7 +55,7 @@ struct forward {
 
 /* --- requests that wait --- */
 
-static void
+static struct held *
 hold(struct held_list *l, struct bh_req *req, int64_t until,
     void (*again)(struct redis_be *be, struct bh_req *req))
 {
@@ -65,20 +66,7 @@ hold(struct held_list *l, struct bh_req *req, int64_t until,
 	h->until = until;
 	*l->last = h;
 	l->last = &h->next;
-}
-
-static void
-release(struct redis_be *be, struct held_list *l)
-{
-	struct held *h = l->first, *next;
-
-	l->first = NULL;
-	l->last = &l->first;
-	for (; h; h = next) {
-		next = h->next;
-		h->again(be, h->req);
-		free(h);
-	}
+	return h;
 }
 
 static struct held *
@@ -90,6 +78,27 @@ unlink_held(struct held_list *l, struct held **at)
 	if (!h->next)
 		l->last = at;
 	return h;
+}
+
+/* All of them, or those that do not give up by themselves. */
+static void
+release(struct redis_be *be, struct held_list *l, bool all)
+{
+	struct held *list = l->first, *h, *next;
+
+	l->first = NULL;
+	l->last = &l->first;
+	for (h = list; h; h = next) {
+		next = h->next;
+		if (all || !h->gives_up) {
+			h->again(be, h->req);
+			free(h);
+			continue;
+		}
+		h->next = NULL;
+		*l->last = h;
+		l->last = &h->next;
+	}
 }
 
 static bool
@@ -494,13 +503,15 @@ raway_turn(struct redis_be *be)
 
 	(void)outbox_take(a->outbox);
 	forward_some(a);
-	if (outbox_count(a->outbox) == 0 && a->until_empty.first)
-		release(be, &a->until_empty);
+	/* Held puts go to the disk when it is away again. */
+	if ((outbox_count(a->outbox) == 0 || !be->ready) &&
+	    a->until_empty.first)
+		release(be, &a->until_empty, be->ready);
 	if (full && outbox_count(a->outbox) == 0 && be->ready)
 		be_tell(be, BH_LOG_INFO, "the outbox is empty: all has been"
 		    " forwarded to Redis");
 	if (rmove_over(be) && a->until_moved.first)
-		release(be, &a->until_moved);
+		release(be, &a->until_moved, true);
 	ask_range(a);
 	next = earlier(expire(be, &a->until_empty),
 	    expire(be, &a->until_moved));
@@ -670,15 +681,26 @@ get_again(struct redis_be *be, struct bh_req *req)
 }
 
 static void
+hold_get(struct redis_be *be, struct bh_get *r)
+{
+	hold(&be->aside->until_empty, &r->req, r->wait_ms > 0 ?
+	    be->mono_ms + r->wait_ms : INT64_MAX, get_again)->gives_up =
+	    true;
+}
+
+static void
 get_there(struct redis_be *be, struct bh_get *r)
 {
 	int64_t alias = outbox_alias(be->aside->outbox, r->id);
 
 	if (alias)
 		r->id = alias;
-	/* Who waits for the end of a job waits for Redis as well. */
-	if (!at_hand(be) && (be->aside->left || r->wait_ms < 0 || r->why)) {
-		be_fail_away(be, &r->req);
+	if (!at_hand(be)) {
+		/* Who waits for the end of a job waits for Redis as well. */
+		if (be->aside->left || r->wait_ms < 0 || r->why)
+			be_fail_away(be, &r->req);
+		else
+			hold_get(be, r);
 		return;
 	}
 	if (on_the_way(be, r->id) && !r->why && r->wait_ms < 0)
@@ -717,8 +739,7 @@ outbox_said(struct bh_req *req)
 		req->status = BH_OK;
 		get_there(d.be, r);
 	} else if (r->wait_ms >= 0 && !r->why) {
-		hold(&d.be->aside->until_empty, req, r->wait_ms > 0 ?
-		    d.be->mono_ms + r->wait_ms : INT64_MAX, get_again);
+		hold_get(d.be, r);
 	} else {
 		if (r->why)
 			why_here(d.be, r);
