@@ -192,6 +192,15 @@ do_refuse(struct dry_keys *keys, struct ask *a)
 	    " DELEX, INCRBY and PEXPIRE");
 }
 
+/* Of stream.*: its commands all begin so. */
+static void
+refuse_stream(struct dry_keys *keys, struct ask *a)
+{
+	(void)keys;
+	resp_put_error(&a->reply, "ERR", "a dry run has no streams: use a"
+	    " spec (bellhopctl test), whose store has them");
+}
+
 bool
 dry_keys_answer(struct dry_keys *keys, struct ask *a)
 {
@@ -212,6 +221,10 @@ dry_keys_answer(struct dry_keys *keys, struct ask *a)
 			rows[i].fn(keys, a);
 			return true;
 		}
+	if (a->argv[0].len > 1 && a->argv[0].data[0] == 'X') {
+		refuse_stream(keys, a);
+		return true;
+	}
 	if (a->what != ASK_KEYS)
 		return false;
 	do_refuse(keys, a);

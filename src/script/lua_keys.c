@@ -174,27 +174,38 @@ keys_token(lua_State *L)
 	return 1;
 }
 
-void
-lua_keys_open(lua_State *L)
+/* The library that this source returns, made of these functions. */
+static void
+load(lua_State *L, const char *source, const lua_CFunction *fns, size_t n)
 {
-	static const lua_CFunction fns[] = {keys_ask, keys_hold, keys_fail,
-	    keys_pack, keys_unpack, keys_span, keys_token};
-	static const char *const names[] = {"cache", "session", "limit",
-	    "once", "lock", "topic"};
-	int rc = luaL_loadbufferx(L, lua_keys_source, strlen(lua_keys_source),
-	    CHUNK, "t");
+	int rc = luaL_loadbufferx(L, source, strlen(source), CHUNK, "t");
 
 	if (rc == LUA_ERRMEM)
 		lua_error(L);
 	CHECK(rc == LUA_OK);
-	for (size_t i = 0; i < nitems(fns); i++)
+	for (size_t i = 0; i < n; i++)
 		lua_pushcfunction(L, fns[i]);
-	lua_call(L, (int)nitems(fns), 1);
+	lua_call(L, (int)n, 1);
+}
+
+void
+lua_keys_open(lua_State *L)
+{
+	static const lua_CFunction stream_fns[] = {keys_ask, keys_fail,
+	    keys_pack, keys_unpack, keys_span};
+	static const lua_CFunction fns[] = {keys_ask, keys_hold, keys_fail,
+	    keys_pack, keys_unpack, keys_span, keys_token};
+	static const char *const names[] = {"cache", "session", "limit",
+	    "once", "lock", "topic"};
+
+	load(L, lua_keys_source, fns, nitems(fns));
 	for (size_t i = 0; i < nitems(names); i++) {
 		lua_getfield(L, -1, names[i]);
 		lua_setfield(L, -3, names[i]);
 	}
 	lua_pop(L, 1);
+	load(L, lua_stream_source, stream_fns, nitems(stream_fns));
+	lua_setfield(L, -2, "stream");
 	lua_pushcfunction(L, keys_redis);
 	lua_setfield(L, -2, "redis");
 }

@@ -8,6 +8,8 @@
 /* Adds them to the table on top of the stack; after everything else. */
 void lua_keys_open(lua_State *L);
 
-extern const char lua_keys_source[];	/* lua_keys.lua, made at build time */
+/* lua_keys.lua and lua_stream.lua, made at build time. */
+extern const char lua_keys_source[];
+extern const char lua_stream_source[];
 
 #endif

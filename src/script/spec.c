@@ -327,6 +327,9 @@ spec_body(lua_State *L)
 
 	load_chunk(L, spec_lua, strlen(spec_lua), "=spec.lua");
 	luaL_newlib(L, native);
+	load_chunk(L, spec_stream_lua, strlen(spec_stream_lua),
+	    "=spec_stream.lua");
+	lua_setfield(L, -2, "streams");
 	lua_pushvalue(L, 1);
 	lua_call(L, 2, 1);
 	lua_pushvalue(L, -1);

@@ -298,6 +298,8 @@ end
 -- cache.fetch: nobody else runs it here.
 store["@JOIN"] = function() return { "run" } end
 
+native.streams(store, live, native.now)
+
 local function ask(words)
   local t = current
   t.asked[#t.asked + 1] = words
@@ -629,6 +631,17 @@ function T:key(name, value)
   if value ~= nil then self.keys[name] = { value = tostring(value) } end
   local e = live(self, name)
   return e and e.value
+end
+
+-- A command to the store, as the script would give it: null is nil, a map a
+-- table.
+function T:redis(...)
+  local fn, words = store[(...)], { ... }
+  if not fn then failing(2, "the store of specs has no " .. show((...))) end
+  for i, w in ipairs(words) do words[i] = tostring(w) end
+  local answer = fn(self, words)
+  if type(answer) == "table" and answer.err then failing(2, answer.err) end
+  return type(answer) == "table" and answer.map or answer
 end
 
 function T:advance(span) native.advance(native.span(span)) end

@@ -34,7 +34,8 @@ struct spec {
 	bool broken;			/* a handler raised; it is on L's top */
 };
 
-extern const char spec_lua[];		/* spec.lua, made at build time */
+/* spec.lua and spec_stream.lua, made at build time */
+extern const char spec_lua[], spec_stream_lua[];
 
 /* Milliseconds of the turned clock; adds to it. */
 int64_t spec_now(void);
