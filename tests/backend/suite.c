@@ -425,7 +425,7 @@ static const struct suite_case *const suite_themes[] = {
 	suite_reopen_cases, suite_recover_cases, suite_storm_cases,
 	suite_schedule_cases, suite_misfire_cases,
 	suite_step_cases, suite_chain_cases, suite_key_cases,
-	suite_key_bag_cases, suite_key_list_cases,
+	suite_key_bag_cases, suite_key_list_cases, suite_stream_cases,
 };
 
 static bool
@@ -434,7 +434,7 @@ theme_applies(const struct suite_case *theme)
 	if (theme == suite_schedule_cases || theme == suite_misfire_cases)
 		return suite_backend->ops->schedule_put;
 	if (theme == suite_key_cases || theme == suite_key_bag_cases ||
-	    theme == suite_key_list_cases)
+	    theme == suite_key_list_cases || theme == suite_stream_cases)
 		return suite_backend->ops->key_command;
 	return true;
 }

@@ -214,6 +214,7 @@ extern const struct suite_case suite_chain_cases[];
 extern const struct suite_case suite_key_cases[];
 extern const struct suite_case suite_key_bag_cases[];
 extern const struct suite_case suite_key_list_cases[];
+extern const struct suite_case suite_stream_cases[];
 
 /* Runs everything that the backend can; argv[1] is a pattern of case names.
  * The number of failures. */

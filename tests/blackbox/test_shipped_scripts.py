@@ -160,8 +160,9 @@ def test_all_of_them_load_together(hotel):
         "whatsapp": {"phone_id": "1"},
         "chatwoot": {"url": "http://x.example", "answer_url": "http://x"},
         "webhook_out": {"pms": {"url": "http://x.example", "secret": "s"}},
-        "report": {"to": "a@b.example", "queues": ["x"]}},
-        {"chatwoot-hook": "s"}, http=True)
+        "report": {"to": "a@b.example", "queues": ["x"]},
+        "conversations": {"answer_url": "http://x"}},
+        {"chatwoot-hook": "s", "conversations-hook": "s"}, http=True)
     listed = {os.path.basename(s["file"]): s
               for s in d.ctl_json("script", "list")}
     assert set(listed) == set(names)
@@ -707,3 +708,64 @@ def test_nightly_report_at_six_in_lisbon(hotel):
     s, = d.ctl_json("schedule", "list")
     assert (s["name"], s["cron"], s["tz"]) == (
         "nightly-report", "0 6 * * *", "Europe/Lisbon")
+
+
+# conversations.lua
+
+def say(bh, n, conversation=42):
+    body = json.dumps({"conversation": conversation, "id": "m%d" % n,
+                       "from": "ana", "text": "text %d" % n}).encode()
+    with Web(bh) as w:
+        return w.post("/hooks/conversations", body, headers={
+            "X-Signature": hmac.new(b"shared", body, "sha256").hexdigest()})
+
+
+def conversations(hotel, api):
+    return hotel(["conversations.lua"],
+                 {"conversations": {"answer_url": api.url + "/answer"}},
+                 {"conversations-hook": "shared"}, http=True)
+
+
+def test_conversations_are_answered_and_kept(hotel, api):
+    api.answers(lambda seen: (200, {
+        "reply": "%d heard" % len(seen.json["messages"])}))
+    d = conversations(hotel, api)
+    c = d.client()
+    ids = [say(d, n).json["id"] for n in range(1, 6)]
+    assert say(d, 3).json["duplicate"] is True
+    for id in ids:
+        assert result(c.completed(id)) == {"messages": 5}
+    asked, = api.seen
+    assert [m["text"] for m in asked.json["messages"]] == [
+        "text %d" % n for n in range(1, 6)]
+    kept = [dict(zip(f[::2], f[1::2])) for _, f in
+            c.call("XRANGE", "conversation:42", "-", "+")]
+    assert [k["text"] for k in kept] == \
+        ["text %d" % n for n in range(1, 6)] + ["5 heard"]
+    assert c.call("XPENDING", "conversation:42", "answers")[0] == 0
+
+
+def test_conversations_survive_a_crash_before_the_answer(hotel, api):
+    arrived, go = threading.Event(), threading.Event()
+
+    def answer(_seen):
+        arrived.set()
+        go.wait(60)
+        return 200, {}
+    api.answers(answer)
+    d = conversations(hotel, api)
+    say(d, 1)
+    assert arrived.wait(60)
+    assert d.client().call("XPENDING", "conversation:42", "answers")[0] == 1
+    d.kill9()
+    go.set()
+    d.start()
+    c = d.client()
+    last = say(d, 2).json["id"]
+    c.completed(last)
+    wait_until(lambda: c.call("XPENDING", "conversation:42",
+                              "answers")[0] == 0, "all is acknowledged")
+    assert [f[f.index("text") + 1] for _, f in c.call(
+        "XRANGE", "conversation:42", "-", "+")] == ["text 1", "text 2"]
+    texts = [m["text"] for s in api.seen for m in s.json["messages"]]
+    assert texts.count("text 1") >= 2 and "text 2" in texts
