@@ -712,7 +712,7 @@ def test_nightly_report_at_six_in_lisbon(hotel):
 
 # conversations.lua
 
-def say(bh, n, conversation=42):
+def guest_says(bh, n, conversation=42):
     body = json.dumps({"conversation": conversation, "id": "m%d" % n,
                        "from": "ana", "text": "text %d" % n}).encode()
     with Web(bh) as w:
@@ -731,8 +731,8 @@ def test_conversations_are_answered_and_kept(hotel, api):
         "reply": "%d heard" % len(seen.json["messages"])}))
     d = conversations(hotel, api)
     c = d.client()
-    ids = [say(d, n).json["id"] for n in range(1, 6)]
-    assert say(d, 3).json["duplicate"] is True
+    ids = [guest_says(d, n).json["id"] for n in range(1, 6)]
+    assert guest_says(d, 3).json["duplicate"] is True
     for id in ids:
         assert result(c.completed(id)) == {"messages": 5}
     asked, = api.seen
@@ -754,14 +754,14 @@ def test_conversations_survive_a_crash_before_the_answer(hotel, api):
         return 200, {}
     api.answers(answer)
     d = conversations(hotel, api)
-    say(d, 1)
+    guest_says(d, 1)
     assert arrived.wait(60)
     assert d.client().call("XPENDING", "conversation:42", "answers")[0] == 1
     d.kill9()
     go.set()
     d.start()
     c = d.client()
-    last = say(d, 2).json["id"]
+    last = guest_says(d, 2).json["id"]
     c.completed(last)
     wait_until(lambda: c.call("XPENDING", "conversation:42",
                               "answers")[0] == 0, "all is acknowledged")
