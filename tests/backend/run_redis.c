@@ -138,6 +138,13 @@ on_timeout(struct ev_loop *l, ev_timer *w, int what)
 	timed_out = true;
 }
 
+/* A thread of the backend wakes the loop: woken() reads it. */
+static void
+on_woken(struct ev_loop *l, ev_io *w, int what)
+{
+	(void)l, (void)w, (void)what;
+}
+
 /* It runs before the other callbacks of an iteration. */
 static void
 on_check(struct ev_loop *l, ev_check *w, int what)
@@ -158,6 +165,7 @@ static bool
 wait_redis(struct suite_env *t, int ms)
 {
 	ev_timer timer;
+	ev_io wake;
 
 	if (woken(t))
 		ms = 0, events = 1;
@@ -165,14 +173,17 @@ wait_redis(struct suite_env *t, int ms)
 		events = 0;
 	timed_out = false;
 	ev_timer_init(&timer, on_timeout, ms / 1000.0, 0);
+	ev_io_init(&wake, on_woken, t->wake_fd, EV_READ);
 	if (ms > 0) {
 		ev_now_update(loop);
 		ev_timer_start(loop, &timer);
+		ev_io_start(loop, &wake);
 	}
 	do
 		ev_run(loop, ms > 0 ? EVRUN_ONCE : EVRUN_NOWAIT);
 	while (ms > 0 && !timed_out && events == 0);
 	ev_timer_stop(loop, &timer);
+	ev_io_stop(loop, &wake);
 	return woken(t) || events > timed_out;
 }
 
