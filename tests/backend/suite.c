@@ -426,6 +426,7 @@ static const struct suite_case *const suite_themes[] = {
 	suite_schedule_cases, suite_misfire_cases,
 	suite_step_cases, suite_chain_cases, suite_key_cases,
 	suite_key_bag_cases, suite_key_list_cases, suite_stream_cases,
+	suite_key_tx_cases,
 };
 
 static bool
@@ -434,7 +435,8 @@ theme_applies(const struct suite_case *theme)
 	if (theme == suite_schedule_cases || theme == suite_misfire_cases)
 		return suite_backend->ops->schedule_put;
 	if (theme == suite_key_cases || theme == suite_key_bag_cases ||
-	    theme == suite_key_list_cases || theme == suite_stream_cases)
+	    theme == suite_key_list_cases || theme == suite_stream_cases ||
+	    theme == suite_key_tx_cases)
 		return suite_backend->ops->key_command;
 	return true;
 }

@@ -215,6 +215,7 @@ extern const struct suite_case suite_key_cases[];
 extern const struct suite_case suite_key_bag_cases[];
 extern const struct suite_case suite_key_list_cases[];
 extern const struct suite_case suite_stream_cases[];
+extern const struct suite_case suite_key_tx_cases[];
 
 /* Runs everything that the backend can; argv[1] is a pattern of case names.
  * The number of failures. */
@@ -338,6 +339,9 @@ struct call *ask_schedule_remove(struct suite_env *t, const char *name,
 
 /* The words of a command, with one blank between them. */
 struct call *ask_command(struct suite_env *t, const char *words);
+/* The same by a client; EXEC: commands, with '|' between them. */
+struct call *ask_command_of(struct suite_env *t, uint64_t client,
+    const char *words, const char *commands);
 struct call *ask_throttle(struct suite_env *t, const char *key,
     int64_t quantity, const struct bh_window *windows, size_t n);
 struct call *ask_publish(struct suite_env *t, const char *topic,

@@ -559,24 +559,53 @@ ask_schedule_remove(struct suite_env *t, const char *name, const char *owner)
 	return call_issued(c);
 }
 
+/* Up to len bytes, with one blank between the words. */
+static struct bh_queued
+split(struct call *c, const char *words, size_t len)
+{
+	const char *end = words + len;
+	size_t max = len / 2 + 1, n = 0;
+	struct bh_bytes *argv = arena_alloc(&c->inputs, max * sizeof(*argv));
+
+	while (words < end) {
+		const char *blank = memchr(words, ' ', (size_t)(end - words));
+		size_t one = (size_t)((blank ? blank : end) - words);
+
+		argv[n++] = arena_bytes(&c->inputs,
+		    (struct bh_bytes){words, one});
+		words += one + (blank != NULL);
+	}
+	return (struct bh_queued){argv, n};
+}
+
+struct call *
+ask_command_of(struct suite_env *t, uint64_t client, const char *words,
+    const char *commands)
+{
+	struct call *c = call_new(t, CALL_KEY);
+	struct bh_key_command *r = &c->u->key;
+	struct bh_queued line = split(c, words, strlen(words)), *queued;
+	size_t max = commands ? strlen(commands) / 2 + 1 : 1;
+
+	queued = arena_alloc(&c->inputs, max * sizeof(*queued));
+	r->argv = line.argv;
+	r->argc = line.argc;
+	r->client = client;
+	r->queued = queued;
+	while (commands && *commands) {
+		size_t len = strcspn(commands, "|");
+
+		queued[r->nqueued++] = split(c, commands, len);
+		commands += len + (commands[len] == '|');
+	}
+	t->ops->key_command(t->be, r);
+	return call_issued(c);
+}
+
 struct call *
 ask_command(struct suite_env *t, const char *words)
 {
-	struct call *c = call_new(t, CALL_KEY);
-	size_t max = strlen(words) / 2 + 1, n = 0;
-	struct bh_bytes *argv = arena_alloc(&c->inputs, max * sizeof(*argv));
-
-	while (*words) {
-		size_t len = strcspn(words, " ");
-
-		argv[n++] = arena_bytes(&c->inputs,
-		    (struct bh_bytes){words, len});
-		words += len + (words[len] == ' ');
-	}
-	c->u->key.argv = argv;
-	c->u->key.argc = n;
-	t->ops->key_command(t->be, &c->u->key);
-	return call_issued(c);
+	return ask_command_of(t, 0, words, NULL);
 }
 
 struct call *
