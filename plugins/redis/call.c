@@ -10,7 +10,8 @@
 #include "redis/mem.h"
 
 enum { FIXED = 4, CHUNK = 4000, OPS_MAX = 2000, BYTES_MAX = 4 << 20,
-    AGAIN = 1, WATCHED = 2, TURN_CLOCK = 4, START = 16 };
+    AGAIN = 1, WATCHED = 2, TURN_CLOCK = 4, START = 16, LEVEL = 32,
+    LEVEL_MS = 1000 };
 
 struct chunk {
 	struct chunk *next;
@@ -256,6 +257,19 @@ rop_copy(struct rqueue *q, struct bh_bytes data)
 
 /* --- sending --- */
 
+/* The latest clock of all queues, as it is by now. */
+static int64_t
+steadiest(const struct redis_be *be)
+{
+	const struct rqueue *q;
+	int64_t max = 0, mono = rmono(be);
+
+	TAILQ_FOREACH(q, rqueues_all(be), all)
+		if (q->m > 0 && q->m + mono - q->m_mono > max)
+			max = q->m + mono - q->m_mono;
+	return max;
+}
+
 static void
 head_fill(struct redis_be *be, struct rqueue *q, char *p, int flags,
     int64_t callno)
@@ -280,7 +294,7 @@ head_fill(struct redis_be *be, struct rqueue *q, char *p, int flags,
 	rput48(p + 9, callno);
 	rput48(p + 15, be->wall_ms);
 	rput48(p + 21, steady);
-	rput48(p + 27, expected);
+	rput48(p + 27, flags & LEVEL ? steadiest(be) : expected);
 }
 
 void
@@ -460,6 +474,20 @@ rqueue_start(struct redis_be *be, struct rqueue *q, rop_fn *fn, void *arg)
 {
 	*rop_begin(be, q, 1, fn, arg) = 'S';
 	q->open->flags |= START;
+}
+
+void
+rqueues_level(struct redis_be *be)
+{
+	struct rqueue *q;
+	int64_t max = steadiest(be), mono = rmono(be);
+
+	TAILQ_FOREACH(q, rqueues_all(be), all) {
+		if (q->m == 0 || q->m + mono - q->m_mono >= max - LEVEL_MS)
+			continue;
+		rqueue_tick(be, q);
+		q->open->flags |= LEVEL;
+	}
 }
 
 bool

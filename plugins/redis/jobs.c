@@ -84,6 +84,8 @@ left_over(struct redis_be *be, struct rqueue *q, void *arg,
 	(void)arg;
 	if (r && r->type == REDIS_REPLY_ARRAY)
 		rforward(be, q, r);
+	if (--be->jobs->starting == 0)
+		rqueues_level(be);
 }
 
 void
@@ -95,10 +97,12 @@ rjobs_set_up(struct redis_be *be)
 	TAILQ_FOREACH(q, rqueues_all(be), all) {
 		if (q->number < 0)
 			continue;
-		if (be->jobs->started)
+		if (be->jobs->started) {
 			rqueue_tick(be, q);
-		else
-			rqueue_start(be, q, left_over, NULL);
+			continue;
+		}
+		be->jobs->starting++;
+		rqueue_start(be, q, left_over, NULL);
 	}
 	be->jobs->started = true;
 }

@@ -29,6 +29,7 @@ struct rjobs {
 	int64_t gap;			/* wall - mono */
 	int64_t next_due;		/* mono: no queue is due before */
 	bool closing;
+	size_t starting;		/* queues that have not answered */
 	/* Why a queue could not be had, for who hears of it. */
 	int refused;
 	char why[BH_ERROR_TEXT];
@@ -45,6 +46,8 @@ void rnames_free(struct redis_be *be);
 bool rnames_idle(const struct redis_be *be);
 /* Another instance has made it, or has told of something. */
 void rnames_heard(struct redis_be *be, struct bh_bytes message);
+/* fn is called when it is ready; q is NULL. */
+void rnames_wait(struct redis_be *be, rwait_fn *fn, void *arg);
 /* Whether n more ids are there; else fn is called when they are. */
 bool rids_have(struct redis_be *be, size_t n);
 void rids_wait(struct redis_be *be, size_t n, rwait_fn *fn, void *arg);

@@ -345,6 +345,15 @@ rqueue_of_name(struct redis_be *be, struct bh_bytes name, rwait_fn *fn,
 	q->waits_tail = &w->next;
 }
 
+void
+rnames_wait(struct redis_be *be, rwait_fn *fn, void *arg)
+{
+	if (names_of(be)->ready)
+		fn(be, NULL, arg);
+	else
+		waits_add(&names_of(be)->early, wait_new(-1, fn, arg));
+}
+
 /* --- a queue by the id of a job --- */
 
 static int
@@ -608,7 +617,7 @@ begin(struct redis_be *be)
 	rjobs_set_up(be);
 	for (w = waits_take(&n->early); w; w = next) {
 		next = w->next;
-		w->fn(be, n->by_number[w->id], w->arg);
+		w->fn(be, w->id < 0 ? NULL : n->by_number[w->id], w->arg);
 		free(w);
 	}
 	TAILQ_FOREACH(q, &n->queues, all)

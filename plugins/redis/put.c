@@ -415,23 +415,17 @@ make_queues(struct redis_be *be, const struct bh_put *first)
 	free(names);
 }
 
-void
-rjobs_put(void *arg, struct bh_put *r)
+/* All is known that is needed to begin. */
+static void
+put_now(struct redis_be *be, struct rqueue *none, void *arg)
 {
-	struct redis_be *be = arg;
+	struct bh_put *r = arg;
 	struct putting *p;
 	struct share *s;
 
-	if (!well_formed(be, r))
-		return;
-	if (!be->ready) {
-		be_fail_away(be, &r->req);
-		return;
-	}
-	if (count_of(r) == 0) {
-		r->req.status = BH_OK;
-		r->req.text[0] = '\0';
-		be_answer(be, &r->req);
+	(void)none;
+	if (be->jobs->closing) {
+		be_fail(be, &r->req, BH_E_CANCELED, "%s", be->jobs->why);
 		return;
 	}
 	if (r->also)
@@ -448,9 +442,26 @@ rjobs_put(void *arg, struct bh_put *r)
 		rqueue_of_name(be, each->queue, named, s);
 	}
 	s = p->shares;
-	p->naming--;
-	if (p->naming == 0 && s) {
-		p->naming = 1;
+	if (p->naming > 1)
+		p->naming--;
+	else
 		named(be, s->q, s);
+}
+
+void
+rjobs_put(void *arg, struct bh_put *r)
+{
+	struct redis_be *be = arg;
+
+	if (!well_formed(be, r))
+		return;
+	if (!be->ready) {
+		be_fail_away(be, &r->req);
+	} else if (count_of(r) == 0) {
+		r->req.status = BH_OK;
+		r->req.text[0] = '\0';
+		be_answer(be, &r->req);
+	} else {
+		rnames_wait(be, put_now, r);
 	}
 }

@@ -116,6 +116,9 @@ void rqueue_tick(struct redis_be *be, struct rqueue *q);
  * queues. */
 void rqueue_start(struct redis_be *be, struct rqueue *q, rop_fn *fn,
     void *arg);
+/* After a start: clocks of queues may have stood still since their last call,
+ * when the server's clock has been set back. */
+void rqueues_level(struct redis_be *be);
 /* Something will be due at this mono ms, or earlier. */
 void rqueue_due(struct redis_be *be, struct rqueue *q, int64_t mono);
 /* Something may be ready. */

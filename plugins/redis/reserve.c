@@ -121,25 +121,28 @@ beat_queue(struct redis_be *be, struct rqueue *q)
 	struct rreserves *s = reserves_of(be);
 	struct holding *h;
 	uint32_t n = 0;
-	char *p, text[RSEED + 24];
+	char *p, text[RSEED + 6 + 24];
+	int64_t left;
 	int len;
 
 	TAILQ_FOREACH(h, &s->holdings, all)
 		n += h->q == q;
 	if (n == 0)
 		return;
-	p = rop_begin(be, q, 11, NULL, NULL);
+	p = rop_begin(be, q, 5, NULL, NULL);
 	p[0] = 'H';
-	rput48(p + 1, LEASE_MS);
-	for (int i = 3; i >= 0; i--)
-		p[7 + i] = (char)(n >> 8 * (3 - i));
+	for (int i = 0; i < 4; i++)
+		p[1 + i] = (char)(n >> 8 * (3 - i));
 	TAILQ_FOREACH(h, &s->holdings, all) {
 		if (h->q != q)
 			continue;
+		left = h->until - be->mono_ms;
 		memcpy(text, h->seed, RSEED);
-		len = snprintf(text + RSEED, sizeof(text) - RSEED, "%lld",
+		rput48(text + RSEED, left < LEASE_MS ? left : LEASE_MS);
+		len = snprintf(text + RSEED + 6, 24, "%lld",
 		    (long long)h->id);
-		rop_copy(q, (struct bh_bytes){text, RSEED + (size_t)len});
+		rop_copy(q, (struct bh_bytes){text, RSEED + 6 +
+		    (size_t)len});
 	}
 }
 
@@ -316,12 +319,35 @@ job_room(struct waiter *w)
 	return &w->jobs[w->njobs];
 }
 
+/* Those of one batch are held as long as the one that may take longest. What
+ * the host is told is the end to which the lease is made longer. */
+static void
+hold_all(struct waiter *w, struct rqueue *q, size_t from)
+{
+	while (from < w->njobs) {
+		int64_t timeout = w->jobs[from].timeout_ms;
+		size_t to = from + 1;
+		char seed[RSEED];
+
+		for (; to < w->njobs && w->jobs[from].batch &&
+		    w->jobs[to].batch == w->jobs[from].batch; to++)
+			if (w->jobs[to].timeout_ms > timeout)
+				timeout = w->jobs[to].timeout_ms;
+		for (; from < to; from++) {
+			struct bh_job *j = &w->jobs[from];
+
+			rtoken_seed(seed, j->token, j->id);
+			hold(w->be, q, j, seed, timeout);
+			j->lease_until = j->started_at + timeout + MARGIN_MS;
+		}
+	}
+}
+
 /* Takes the jobs in; how many units they are. */
 static uint32_t
 take_jobs(struct waiter *w, struct rqueue *q, const struct redisReply *r)
 {
 	uint32_t units = 0, batch = 0;
-	int64_t timeout = 0;
 	size_t from = w->njobs;
 
 	for (size_t i = 0; i + 4 < r->elements; i += 5) {
@@ -337,16 +363,9 @@ take_jobs(struct waiter *w, struct rqueue *q, const struct redisReply *r)
 		w->njobs++;
 		units += !j->batch || j->batch != batch;
 		batch = j->batch;
-		if (j->timeout_ms > timeout)
-			timeout = j->timeout_ms;
 	}
-	for (; w->req->handler && from < w->njobs; from++) {
-		const struct bh_job *j = &w->jobs[from];
-		char seed[RSEED];
-
-		rtoken_seed(seed, j->token, j->id);
-		hold(w->be, q, j, seed, j->batch ? timeout : j->timeout_ms);
-	}
+	if (w->req->handler)
+		hold_all(w, q, from);
 	return units;
 }
 

@@ -594,20 +594,20 @@ function OPS.E(h, i)
 	return 0, i
 end
 
--- H lease(6) count(4); seed and id of each: handlers that run.
+-- H count(4); seed, lease(6) and id of each: handlers that run.
 function OPS.H(h, i)
-	local lease, n = sunpack('>I6I4', h, 2)
-	local ids = {}
+	local n, ids = sunpack('>I4', h, 2), {}
 
 	for k = 1, n do
-		ids[k] = sub(ARGV[i + k], 9)
+		ids[k] = sub(ARGV[i + k], 15)
 	end
 	B.jobs(ids)
 	for k = 1, n do
-		local j = B.held(ids[k], sub(ARGV[i + k], 1, 8))
+		local s = ARGV[i + k]
+		local j = B.held(ids[k], sub(s, 1, 8))
 
 		if j then
-			B.extend(j, lease)
+			B.extend(j, (sunpack('>I6', s, 9)))
 		end
 	end
 	return 0, i + 1 + n

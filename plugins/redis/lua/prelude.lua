@@ -1162,8 +1162,9 @@ function B.queue_write()
 end
 
 -- M never goes back, and does not leap when TIME was put right: mmax is what
--- the caller's own clock expects at most (0: it does not know).
-function B.clocks(fixed, mmax, start)
+-- the caller's own clock expects at most (0: it does not know); level: it has
+-- seen that M in another queue, so this one's has stood still.
+function B.clocks(fixed, mmax, start, level)
 	local lm = q.lm
 
 	-- Over a restart the wall clock tells how much time has passed.
@@ -1178,6 +1179,10 @@ function B.clocks(fixed, mmax, start)
 		M = W
 	end
 	M = M + q.sk
+	if level and M < mmax - 1000 then
+		q.sk = q.sk + mmax - M
+		M = mmax
+	end
 	if M < lm then
 		if M < lm - 1000 then
 			q.sk = q.sk + lm - M
@@ -1199,7 +1204,7 @@ function B.begin(key, header, opts, chan)
 	    sunpack('>I2I2BI4I6I6I6I6', header)
 	B.watched = flags % 4 >= 2
 	B.queue_read()
-	B.clocks(flags % 8 >= 4, mmax, flags % 32 >= 16)
+	B.clocks(flags % 8 >= 4, mmax, flags % 32 >= 16, flags % 64 >= 32)
 	-- Sent again: was it carried out?
 	B.again = false
 	if callno > 0 then
