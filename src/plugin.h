@@ -579,6 +579,11 @@ struct bh_health {
 	int64_t keys_memory_bytes, cache_memory_bytes;
 	int64_t key_hits, key_misses, keys_expired, keys_evicted;
 	int64_t limiters;
+	/* Jobs and results that are kept here until the backend is back or
+	 * has taken them; outbox_open: while it does not accept, new jobs
+	 * still go there. */
+	int64_t outbox;
+	bool outbox_open;
 };
 
 /*

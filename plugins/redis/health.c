@@ -6,6 +6,7 @@
  */
 #include <hiredis/hiredis.h>
 
+#include "redis/away.h"
 #include "redis/mem.h"
 #include "redis/part.h"
 
@@ -87,6 +88,8 @@ rhealth_show(struct redis_be *be, struct bh_health *ret)
 	*ret = be->health->figures;
 	ret->type = redis_ops.name;
 	ret->accepting = be->ready;
+	ret->outbox = raway_count(be);
+	ret->outbox_open = !be->ready && !raway_left(be) && raway_armed(be);
 	ret->commits_total = ret->commit_rows_total = be->activity;
 	snprintf(ret->text, sizeof(ret->text), "%.199s", be->ready ?
 	    rserver_loss(be) : be->away);

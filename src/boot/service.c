@@ -52,7 +52,9 @@ counted(struct bh_req *req)
 		if (h.accepting)
 			tell_counts(d, &d->counts);
 		else
-			sdnotify_status("New work is refused: %s", h.text);
+			sdnotify_status("%s%s", h.outbox_open ?
+			    "New jobs are kept here: " :
+			    "New work is refused: ", h.text);
 	}
 }
 

@@ -351,8 +351,8 @@ void
 judge_store(struct alerts *a, const struct bh_health *h)
 {
 	if (a->env->conf->alerts_backend && !h->accepting) {
-		alert_holds(a, ALERT_BACKEND, "", 0, 0, "the store takes no new "
-		    "work: %s", h->text);
+		alert_holds(a, ALERT_BACKEND, "", 0, 0, "%s%s", h->outbox_open ?
+		    "" : "the store takes no new work: ", h->text);
 		alerts_due(a, a->mono + SAMPLE_MS);
 	}
 }

@@ -148,6 +148,8 @@ put_backend(struct reply *r, const struct bh_health *h)
 	reply_pair_int(r, "commit_p50_us", h->commit_p50_us);
 	reply_pair_int(r, "commit_p99_us", h->commit_p99_us);
 	reply_pair_int(r, "jobs_memory_bytes", h->jobs_memory_bytes);
+	reply_pair_int(r, "outbox", h->outbox);
+	reply_pair_int(r, "outbox_open", h->outbox_open);
 }
 
 /* Their sentences; BELLHOP ALERTS has the rest. */
@@ -175,7 +177,7 @@ bellhop_status(struct cmd_call *call)
 	struct bh_health h = {0};
 
 	env->ops->health(env->be, &h);
-	r->ops->map(r, 22 + (env->journal_unit != NULL) +
+	r->ops->map(r, 24 + (env->journal_unit != NULL) +
 	    (env->figures != NULL));
 	reply_pair_str(r, "version", BELLHOP_VERSION);
 	reply_pair_int(r, "pid", getpid());

@@ -149,6 +149,8 @@ put_backend(struct metrics *m, const struct cmd_env *env)
 	    "Whether the backend takes new work.");
 	metrics_sample(m, "", metrics_labels(m, "backend",
 	    text(h.type ? h.type : ""), ""), h.accepting);
+	metrics_one(m, "bellhop_outbox_entries", "gauge", "Jobs and results"
+	    " that wait until the backend is back.", (double)h.outbox);
 	metrics_one(m, "bellhop_backend_busy_seconds", "gauge",
 	    "How long its slowest thread has been at one thing.",
 	    (double)h.busy_ms / 1000);

@@ -114,18 +114,17 @@ daemon_option(struct ctl *ctl, const char *name)
 	return s.data ? xstrndup(s.data, s.len) : NULL;
 }
 
-/* "[ \"cache:\", \"tmp:\" ]", as CONFIG GET shows a list. */
+/* CONFIG GET shows a list with blanks between. */
 static void
 read_cached(struct ctl *ctl, struct keys *k)
 {
-	char *list = daemon_option(ctl, "keys.volatile"), *at = list, *end;
+	char *list = daemon_option(ctl, "keys.volatile"), *rest = list;
+	char *word;
 
-	while (at && (at = strchr(at, '"')) && (end = strchr(at + 1, '"'))) {
+	while (rest && (word = strsep(&rest, " "))) {
 		k->cached = xrealloc(k->cached, (k->ncached + 1) *
 		    sizeof(*k->cached));
-		k->cached[k->ncached++] = xstrndup(at + 1,
-		    (size_t)(end - at - 1));
-		at = end + 1;
+		k->cached[k->ncached++] = xstrdup(word);
 	}
 	free(list);
 }

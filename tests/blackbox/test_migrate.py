@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: MIT
 """From the built-in store to Redis and back: nothing is lost, nothing comes
 twice, whatever dies on the way."""
-import json
-import os
 import random
 import sqlite3
+import subprocess
 import time
 
 import pytest
 
 import realredis
-from daemon import Daemon, plugin_dir, wait_until
-from resp import Closed, RespError
+from daemon import (Daemon, StartError, find_binary, plugin_dir,
+                    wait_until)
+from resp import RespError
 
 HOUR = 3600 * 1000
 
@@ -220,3 +220,110 @@ def test_up_and_down_everything_is_as_it_was(daemon, redis):
     c = daemon.client()
     same(before, everything(c))
     assert order_of(c, "plain") == ["%d" % i for i in range(2000)] + ["new"]
+
+
+def killed_often(d, times, seed):
+    """Starts it and kills it, each time a little later."""
+    dice = random.Random(seed)
+    for n in range(times):
+        d.spawn()
+        time.sleep(0.05 + n * 0.15 + dice.random() * 0.1)
+        d.kill9()
+
+
+def test_killed_on_the_way_nothing_is_lost_or_twice(daemon, redis):
+    daemon.start()
+    c = daemon.client()
+    fill_plain(c, 10000)
+    fill_states(c)
+    fill_keys(c)
+    before = everything(c)
+    daemon.stop()
+
+    to_redis(daemon, redis)
+    killed_often(daemon, 5, 1)
+    daemon.start()
+    moved_all(daemon)
+    c = daemon.client()
+    same(before, everything(c))
+
+    down = subprocess.Popen(
+        [find_binary("bellhopctl"), "--socket", daemon.sock, "--config",
+         daemon.conf, "migrate", "--to", "embedded", "--keys", "*"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_until(lambda: rows(daemon, "job") > 0, "the first jobs down here")
+    daemon.kill9()
+    down.wait()
+    with pytest.raises(StartError, match="on their way back"):
+        to_embedded(daemon)
+        daemon.start()
+    to_redis(daemon, redis)
+    killed_often(daemon, 4, 2)
+    daemon.start()
+    daemon.ctl_ok("migrate", "--to", "embedded", "--keys", "*")
+    daemon.stop()
+    to_embedded(daemon)
+    daemon.ctl_ok("doctor", "--state-dir", daemon.state)
+    daemon.start()
+    c = daemon.client()
+    same(before, everything(c))
+    assert order_of(c, "plain") == ["%d" % i for i in range(10000)]
+
+
+def rows(d, table):
+    try:
+        with sqlite3.connect("file:%s?mode=ro" % d.db, uri=True) as db:
+            return db.execute("SELECT count(*) FROM " + table).fetchone()[0]
+    except sqlite3.OperationalError:
+        return 0
+
+
+def test_jobs_run_on_while_the_rest_moves(daemon, redis):
+    daemon.start()
+    c = daemon.client()
+    for k in range(0, 20000, 1000):
+        c.call("JOB.MADD", "plain", 1000, *range(k, k + 1000))
+    kept = c.call("JOB.ADD", "failed", "f")
+    j = c.fetch1("failed")
+    c.fail(j, "for good", FINAL=True)
+    daemon.stop()
+    to_redis(daemon, redis)
+    daemon.start()
+    # The doors are open; this one comes last.
+    c = daemon.client()
+    new = c.add("plain", "new")
+    assert c.get(kept)["state"] == "failed"
+    assert c.get(new)["payload"] == "new"
+    seen = []
+    while len(seen) < 20001:
+        jobs = c.fetch("plain", COUNT=500, BLOCK=20000)
+        seen += [j["payload"] for j in jobs]
+        c.pipe([("JOB.DONE", j["id"], j["token"]) for j in jobs])
+    assert seen == ["%d" % i for i in range(20000)] + ["new"]
+
+
+def test_dry_run_counts(daemon, redis):
+    daemon.start()
+    c = daemon.client()
+    fill_states(c)
+    fill_keys(c)
+    c.call("SET", "cache:not", "counted")
+    jobs = len(jobs_now(c))
+    keys = len(keys_now(c)) - 1
+    counts = daemon.ctl_json("migrate", "--to", "redis", "--dry-run")
+    assert counts == {"jobs": jobs, "schedules": 2, "keys": keys,
+                      "other_keys": 0}
+    assert "already" in daemon.ctl("migrate", "--to", "embedded").err
+    assert "backend" in daemon.ctl("migrate", "--to", "redis").err
+    daemon.stop()
+    to_redis(daemon, redis)
+    daemon.start()
+    moved_all(daemon)
+    counts = daemon.ctl_json("migrate", "--to", "embedded", "--dry-run",
+                             "--keys", "many:*")
+    assert counts == {"jobs": jobs, "schedules": 2, "keys": 2000,
+                      "other_keys": keys - 2000}
+    # Those that stay are served by Redis alone.
+    daemon.ctl_ok("migrate", "--to", "embedded", "--keys", "many:*")
+    assert redis.client().call("GET", "short") == "lived"
+    assert redis.client().call("EXISTS", "many:7") == 0
