@@ -118,8 +118,23 @@ void move_tell(struct rmove *m, enum bh_log_level level, const char *fmt, ...)
 
 /* What makes the key anew, as commands of Redis; its parts follow its row. The
  * caller frees the list and its words. */
-size_t move_key_commands(const struct bh_row *row, size_t n,
+size_t move_key_commands(const struct bh_row *row, size_t n, bool old,
     struct mwords **ret);
+
+/* Commands under construction. */
+struct mcommands {
+	struct mwords *all;
+	size_t n;
+};
+
+/* Another one, with its first words. */
+struct mwords *mcommand(struct mcommands *c, const char *verb,
+    struct bh_bytes key);
+struct mwords *mcommand_plain(struct mcommands *c, const char *verb);
+/* move_stream.c. old: for Redis 6.2 */
+void move_stream_make(struct mcommands *out, const struct bh_row *row,
+    size_t n, bool old);
+
 
 void move_keys_globs(struct rmove *m, const struct bh_bytes *keys, size_t n);
 /* A page of keys on the way down; what is stored goes there. */

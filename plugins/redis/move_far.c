@@ -394,7 +394,7 @@ send_key(struct rmove *m, const struct bh_row *row, size_t n)
 	struct bh_bytes name = row->cols[BH_KEY_name];
 	struct mwords one = {NULL};
 	struct mwords *all;
-	size_t count = move_key_commands(row, n, &all);
+	size_t count = move_key_commands(row, n, rserver_is_6(m->be), &all);
 
 	mwords_str(&one, "MULTI");
 	plain(m, &one);

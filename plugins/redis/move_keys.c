@@ -14,14 +14,8 @@ enum { STRING, LIST, SET, ZSET, HASH, STREAM, TYPES };
 
 enum { WORDS_MAX = 512 };		/* of one command */
 
-/* Commands under construction. */
-struct commands {
-	struct mwords *all;
-	size_t n;
-};
-
-static struct mwords *
-command(struct commands *c, const char *verb, struct bh_bytes name)
+struct mwords *
+mcommand_plain(struct mcommands *c, const char *verb)
 {
 	struct mwords *w;
 
@@ -29,22 +23,45 @@ command(struct commands *c, const char *verb, struct bh_bytes name)
 	w = &c->all[c->n++];
 	*w = (struct mwords){NULL};
 	mwords_str(w, verb);
+	return w;
+}
+
+struct mwords *
+mcommand(struct mcommands *c, const char *verb, struct bh_bytes name)
+{
+	struct mwords *w = mcommand_plain(c, verb);
+
 	mwords_add(w, name.data, name.len);
 	return w;
 }
 
 /* The one that is to be added to: the last one, or the next. */
 static struct mwords *
-more(struct commands *c, struct mwords *w, const char *verb,
+more(struct mcommands *c, struct mwords *w, const char *verb,
     struct bh_bytes name)
 {
-	return w && w->n < WORDS_MAX ? w : command(c, verb, name);
+	return w && w->n < WORDS_MAX ? w : mcommand(c, verb, name);
 }
 
 /* --- up --- */
 
+/* A double's bytes, the highest first. */
 static void
-make_parts(struct commands *c, int64_t type, const struct bh_row *row,
+add_score(struct mwords *w, struct bh_bytes value)
+{
+	uint64_t v = 0;
+	double score;
+	char text[40];
+
+	for (size_t i = 0; i < value.len; i++)
+		v = v << 8 | (unsigned char)value.data[i];
+	memcpy(&score, &v, sizeof(score));
+	mwords_add(w, text, (size_t)snprintf(text, sizeof(text), "%.17g",
+	    score));
+}
+
+static void
+make_parts(struct mcommands *c, int64_t type, const struct bh_row *row,
     size_t n)
 {
 	static const char *const verbs[TYPES] = {
@@ -61,7 +78,7 @@ make_parts(struct commands *c, int64_t type, const struct bh_row *row,
 			continue;
 		w = more(c, w, verbs[type], name);
 		if (type == ZSET)
-			mwords_add(w, value.data, value.len);
+			add_score(w, value);
 		if (type != LIST)
 			mwords_add(w, part.data, part.len);
 		if (type == HASH || type == LIST)
@@ -70,22 +87,25 @@ make_parts(struct commands *c, int64_t type, const struct bh_row *row,
 }
 
 size_t
-move_key_commands(const struct bh_row *row, size_t n, struct mwords **ret)
+move_key_commands(const struct bh_row *row, size_t n, bool old,
+    struct mwords **ret)
 {
-	struct commands c = {NULL};
+	struct mcommands c = {NULL};
 	struct bh_bytes name = row->cols[BH_KEY_name];
 	int64_t type = col_int(row->cols[BH_KEY_type], STRING);
 	struct mwords *w;
 
 	if (type == STRING) {
-		w = command(&c, "SET", name);
+		w = mcommand(&c, "SET", name);
 		mwords_add(w, row->cols[BH_KEY_value].data,
 		    row->cols[BH_KEY_value].len);
 	} else if (type < STREAM) {
 		make_parts(&c, type, row, n);
+	} else {
+		move_stream_make(&c, row, n, old);
 	}
 	if (c.n > 0 && row->cols[BH_KEY_expires_at].data) {
-		w = command(&c, "PEXPIREAT", name);
+		w = mcommand(&c, "PEXPIREAT", name);
 		mwords_add(w, row->cols[BH_KEY_expires_at].data,
 		    row->cols[BH_KEY_expires_at].len);
 	}
@@ -159,6 +179,19 @@ set_reply(struct bh_bytes *col, const struct redisReply *r)
 }
 
 static void
+set_score(struct bh_bytes *col, const struct redisReply *r)
+{
+	double score = r->str ? strtod(r->str, NULL) : 0;
+	uint64_t v;
+	char text[8];
+
+	memcpy(&v, &score, sizeof(v));
+	for (int k = 7; k >= 0; k--, v >>= 8)
+		text[k] = (char)v;
+	row_set(col, text, sizeof(text));
+}
+
+static void
 part_rows(struct dump *d, const struct redisReply *r)
 {
 	size_t step = d->type == HASH || d->type == ZSET ? 2 : 1;
@@ -172,7 +205,9 @@ part_rows(struct dump *d, const struct redisReply *r)
 			continue;
 		}
 		set_reply(&c[BH_KEY_PART_part], r->element[i]);
-		if (step == 2)
+		if (d->type == ZSET)
+			set_score(&c[BH_KEY_PART_value], r->element[i + 1]);
+		else if (step == 2)
 			set_reply(&c[BH_KEY_PART_value], r->element[i + 1]);
 	}
 }

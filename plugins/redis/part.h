@@ -108,6 +108,8 @@ void rserver_heed(struct redis_be *be, const char *error);
 /* The server has been looked at, and all is known that must be: it is used
  * from now on. */
 void rserver_serve(struct redis_be *be);
+/* Some commands know less there. */
+bool rserver_is_6(const struct redis_be *be);
 /* What is there is not ours any more: no marker is kept. */
 void rserver_forget(struct redis_be *be);
 /* Another link to the same server: what c does not say is filled in. */

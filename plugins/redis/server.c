@@ -212,6 +212,14 @@ marker_save(struct redis_be *be, const char *value)
 	    " not be noticed after a restart", path, strerror(errno));
 }
 
+bool
+rserver_is_6(const struct redis_be *be)
+{
+	const struct rinfo *i = &be->server->info;
+
+	return !*i->valkey && strncmp(i->version, "6.", 2) == 0;
+}
+
 void
 rserver_forget(struct redis_be *be)
 {

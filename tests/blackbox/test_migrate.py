@@ -98,6 +98,7 @@ def fill_keys(c):
     c.call("HSET", "hash", "a", "1", "b", "\x00")
     c.call("RPUSH", "list", "x", "y", "", "x")
     c.call("SADD", "set", "1", "2", "three")
+    c.call("ZADD", "zset", "1.5", "a", "-inf", "b", "0.1", "c")
     for i in range(2000):
         c.call("SET", "many:%d" % i, i)
 
@@ -327,3 +328,39 @@ def test_dry_run_counts(daemon, redis):
     daemon.ctl_ok("migrate", "--to", "embedded", "--keys", "many:*")
     assert redis.client().call("GET", "short") == "lived"
     assert redis.client().call("EXISTS", "many:7") == 0
+
+
+def stream_now(c):
+    info = c.call("XINFO", "STREAM", "s")
+    keep = ("length", "last-generated-id", "max-deleted-entry-id",
+            "entries-added")
+    groups = [{k: g[k] for k in ("name", "consumers", "pending",
+                                 "last-delivered-id", "entries-read")}
+              for g in c.call("XINFO", "GROUPS", "s")]
+    return ({k: info[k] for k in keep}, groups,
+            c.call("XRANGE", "s", "-", "+"),
+            [(p[0], p[1], p[3]) for p in
+             c.call("XPENDING", "s", "g", "-", "+", 10)],
+            c.call("XRANGE", "empty", "-", "+"),
+            c.call("XINFO", "STREAM", "empty")["last-generated-id"])
+
+
+def test_streams_go_up_with_their_groups(daemon, redis):
+    daemon.start()
+    c = daemon.client()
+    for i in range(5):
+        c.call("XADD", "s", "%d-1" % (i + 1), "n", i, "bin", b"\x00\xff")
+    c.call("XGROUP", "CREATE", "s", "g", "0")
+    c.call("XGROUP", "CREATE", "s", "other", "$")
+    c.call("XREADGROUP", "GROUP", "g", "ann", "COUNT", 2, "STREAMS", "s", ">")
+    c.call("XREADGROUP", "GROUP", "g", "bob", "COUNT", 1, "STREAMS", "s", ">")
+    c.call("XACK", "s", "g", "1-1")
+    c.call("XDEL", "s", "5-1")
+    c.call("XADD", "empty", "7-7", "a", "b")
+    c.call("XDEL", "empty", "7-7")
+    before = stream_now(c)
+    daemon.stop()
+    to_redis(daemon, redis)
+    daemon.start()
+    moved_all(daemon)
+    assert stream_now(daemon.client()) == before
