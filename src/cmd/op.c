@@ -9,8 +9,8 @@
 #include "cmd/rows.h"
 #include "cmd/session.h"
 
-/* Ops come and go with every command: a few are kept at hand. */
-#define SPARE_MAX 256
+/* Ops come and go with every command: those of a burst are kept at hand. */
+#define SPARE_MAX 1024
 
 static struct op *spare[SPARE_MAX];
 static size_t nspare;

@@ -7,9 +7,10 @@
 #include "base/die.h"
 #include "base/xalloc.h"
 
-/* Small slots come and go with every command: some are kept at hand. */
+/* Small slots come and go with every command: those of a burst are kept at
+ * hand. */
 #define SPARE_SIZE 1024
-#define SPARE_MAX 256
+#define SPARE_MAX 1024
 
 static struct slot *spare[SPARE_MAX];
 static size_t nspare;

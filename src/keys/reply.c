@@ -9,7 +9,7 @@
 #include "base/xalloc.h"
 #include "keys/part.h"
 
-enum { SPARE_MAX = 128, KEEP_ITEMS = 64, CHUNK = 4096 };
+enum { SPARE_MAX = 1024, KEEP_ITEMS = 64, CHUNK = 4096 };
 
 struct chunk {
 	struct chunk *next;
