@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 
+import keys
 import web
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -88,7 +89,7 @@ class Server:
 
 class Bellhop(Server):
     def __init__(self, opt, handler=True, http=False, scripts=None,
-                 secrets=None):
+                 secrets=None, config=""):
         super().__init__(opt, "bellhop")
         self.conf = os.path.join(self.dir, "bellhop.conf")
         for sub in ("state", "scripts", "secrets"):
@@ -109,9 +110,9 @@ class Bellhop(Server):
                     'listen = { resp = [ "%s" ];%s };\n'
                     'plugin_dir = "%s/plugins/.libs";\nplugins = [ %s ];\n'
                     'max_connections = 2000;\n'
-                    'durability = "commit";\n'
+                    'durability = "commit";\n%s'
                     % (self.dir, self.dir, self.dir, self.addr, door,
-                       opt.build, '"http"' if http else ""))
+                       opt.build, '"http"' if http else "", config))
 
     def write(self, sub, files):
         for name, text in files.items():
@@ -381,8 +382,30 @@ def web_part(opt):
     web.idle(opt, servers, proc_status, switches)
 
 
+class RedisCache(Server):
+    """One that keeps nothing but what fits into so much memory."""
+
+    def __init__(self, opt, limit):
+        super().__init__(opt, "redis")
+        self.limit = limit
+
+    def command(self):
+        return ["redis-server", "--port", str(self.port), "--bind",
+                "127.0.0.1", "--save", "", "--maxmemory", self.limit,
+                "--maxmemory-policy", "allkeys-lru", "--dir", self.dir]
+
+
+def keys_part(opt):
+    def bellhop(opt, limit):
+        return Bellhop(opt, handler=False,
+                       config='cache_memory = "%s";\n' % limit)
+
+    keys.rates(opt, bellhop, RedisCache, spread, thousands, cpu_seconds)
+    keys.cache(opt, bellhop, RedisCache, fields, proc_status)
+
+
 PARTS = {"throughput": throughput, "latency": latency, "memory": memory,
-         "idle": idle, "web": web_part}
+         "idle": idle, "web": web_part, "keys": keys_part}
 
 
 def machine():
@@ -421,6 +444,8 @@ def main():
     opt.web_seconds = 5 if scale == 1 else 1
     opt.calls = 50000 // scale
     opt.settle = 5
+    opt.keys = 200000 // scale
+    opt.sets = 10000000 // scale
     opt.build = os.path.abspath(opt.build)
     # Beside the build, because /tmp may be memory, where fsync is free.
     opt.data = os.path.join(opt.build, "bench-data")
