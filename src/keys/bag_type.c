@@ -60,6 +60,20 @@ hash_set(struct bag *b, struct bh_bytes field, struct bh_bytes value)
 	return added;
 }
 
+/* at: how many have been told. */
+static bool
+some_parts(const void *obj, size_t *at, int budget, kpart_fn *fn, void *arg)
+{
+	const struct bag *b = obj;
+	struct bag_walk w = bag_walk(b, b->n - *at);
+	struct bag_pair p;
+
+	for (; budget > 0 && bag_next(&w, &p); budget--)
+		fn(arg, p.key, p.value);
+	*at = b->n - w.left;
+	return w.left == 0;
+}
+
 static void
 hash_load(void *obj, struct bh_bytes part, struct bh_bytes value)
 {
@@ -82,6 +96,7 @@ const struct ktype hash_type = {
 	.bytes = bytes,
 	.parts = length,
 	.each_part = each_part,
+	.some_parts = some_parts,
 	.load_part = hash_load,
 };
 
@@ -120,5 +135,6 @@ const struct ktype set_type = {
 	.bytes = bytes,
 	.parts = length,
 	.each_part = each_part,
+	.some_parts = some_parts,
 	.load_part = set_load,
 };

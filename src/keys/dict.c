@@ -357,9 +357,16 @@ key_delete(struct kcall *c, struct key *k)
 
 /* A key whose prefix has become volatile or durable since is made anew. */
 static bool
+policy_holds_for(const struct keys *ks, const struct key *k,
+    struct bh_bytes name)
+{
+	return key_is_volatile(ks, name) == (k->id == 0);
+}
+
+static bool
 policy_holds(const struct keys *ks, const struct key *k)
 {
-	return key_is_volatile(ks, key_name(k)) == (k->id == 0);
+	return policy_holds_for(ks, k, key_name(k));
 }
 
 /* A key of this type under the name, of which only the name and the expiry
@@ -521,28 +528,20 @@ key_move(struct kcall *c, struct key *k, struct bh_bytes name)
 }
 
 void
-key_rename(struct kcall *c, struct key *k, struct bh_bytes name)
+key_rename(struct kcall *c, struct key *k, struct bh_bytes name,
+    void (*done)(struct kcall *c))
 {
 	struct keys *ks = c->ks;
 	struct key *old = key_peek(c, name);
-	enum key_type type = key_type_of(k);
-	int64_t at = key_expiry(k);
-	void *obj = k->obj;
 
-	if (old)
-		key_delete(c, old);
-	if (key_is_volatile(ks, name) == (k->id == 0)) {
-		key_move(c, k, name);
+	if (!policy_holds_for(ks, k, name)) {
+		key_clone(c, k, name, true, done);
 		return;
 	}
-	if (type == KEY_STRING) {
-		key_set_expiry(c, key_store(c, name, kval_ref(k->str), false),
-		    at);
-	} else {
-		k->obj = key_types[type]->copy(obj);
-		key_store_obj(c, name, type, obj, at);
-	}
-	key_delete(c, k);
+	if (old)
+		key_delete(c, old);
+	key_move(c, k, name);
+	done(c);
 }
 
 char *

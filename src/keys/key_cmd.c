@@ -102,9 +102,16 @@ k_rename(struct kcall *c)
 
 	if (!find_to_rename(c, &k))
 		return;
-	if (!bytes_equal(c->argv[1], c->argv[2]))
-		key_rename(c, k, c->argv[2]);
-	put_ok(c);
+	if (bytes_equal(c->argv[1], c->argv[2]))
+		put_ok(c);
+	else
+		key_rename(c, k, c->argv[2], put_ok);
+}
+
+static void
+put_one(struct kcall *c)
+{
+	put_int(c, 1);
 }
 
 void
@@ -114,29 +121,10 @@ k_renamenx(struct kcall *c)
 
 	if (!find_to_rename(c, &k))
 		return;
-	if (key_peek(c, c->argv[2])) {
+	if (key_peek(c, c->argv[2]))
 		put_int(c, 0);
-		return;
-	}
-	key_rename(c, k, c->argv[2]);
-	put_int(c, 1);
-}
-
-static void
-clone(struct kcall *c, const struct key *from, struct bh_bytes name)
-{
-	enum key_type type = key_type_of(from);
-	int64_t at = key_expiry(from);
-	struct key *to;
-
-	if (type != KEY_STRING) {
-		key_store_obj(c, name, type, key_types[type]->copy(from->obj),
-		    at);
-		return;
-	}
-	to = key_store(c, name, kval_ref(from->str), false);
-	if (at)
-		key_set_expiry(c, to, at);
+	else
+		key_rename(c, k, c->argv[2], put_one);
 }
 
 static bool
@@ -185,8 +173,7 @@ k_copy(struct kcall *c)
 		put_int(c, 0);
 		return;
 	}
-	clone(c, k, c->argv[2]);
-	put_int(c, 1);
+	key_clone(c, k, c->argv[2], false, put_one);
 }
 
 /* --- all keys --- */

@@ -85,6 +85,18 @@ list_each_part(const void *obj, kpart_fn *fn, void *arg)
 		fn(arg, part_of(klist_number(at), part), klist_value(at));
 }
 
+static bool
+list_some_parts(const void *obj, size_t *from, int budget, kpart_fn *fn,
+    void *arg)
+{
+	struct klist_at at = klist_seek(obj, *from);
+	char part[PART];
+
+	for (; at.block && budget > 0; at = klist_next(at), budget--, ++*from)
+		fn(arg, part_of(klist_number(at), part), klist_value(at));
+	return !at.block;
+}
+
 static void
 list_load_part(void *obj, struct bh_bytes part, struct bh_bytes value)
 {
@@ -101,6 +113,7 @@ const struct ktype list_type = {
 	.bytes = list_bytes,
 	.parts = list_length,
 	.each_part = list_each_part,
+	.some_parts = list_some_parts,
 	.load_part = list_load_part,
 };
 

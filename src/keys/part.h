@@ -17,6 +17,7 @@
  *   list*.c    of lists, over klist.c
  *   bits.c, bitfield.c, lcs.c       object.c              more of these
  *   zset*.c    of sorted sets, over zset.c
+ *   clone.c    of COPY and RENAME
  *   hash.c     of hashes               set.c, setop.c        of sets
  *   bag.c      what both are made of, and bag_type.c, pairs.c
  *
@@ -118,6 +119,11 @@ struct ktype {
 	void (*each_part)(const void *obj, kpart_fn *fn, void *arg);
 	void (*load_part)(void *obj, struct bh_bytes part,
 	    struct bh_bytes value);
+	/* Some of the parts, from place *at (0 at first) on, so many as the
+	 * budget says, in an order that load_part takes; true once that were
+	 * all. May be NULL: then a copy is made in one go. */
+	bool (*some_parts)(const void *obj, size_t *at, int budget,
+	    kpart_fn *fn, void *arg);
 	/* All parts have been read; may be NULL. */
 	void (*loaded)(void *obj);
 };
@@ -333,8 +339,15 @@ void key_store_written(struct kcall *c, struct bh_bytes name,
 void key_set_expiry(struct kcall *c, struct key *k, int64_t at);
 int64_t key_expiry(const struct key *k);	/* 0 never */
 void key_delete(struct kcall *c, struct key *k);
-/* The key under another name, whose own key goes. */
-void key_rename(struct kcall *c, struct key *k, struct bh_bytes name);
+/* The key under another name, whose own key goes; then done(). */
+void key_rename(struct kcall *c, struct key *k, struct bh_bytes name,
+    void (*done)(struct kcall *c));
+
+/* clone.c: the key's value and expiry under another name, whose own key goes;
+ * with move, the key itself goes. What is big is a walk. done() is called at
+ * the end, to put the answer. */
+void key_clone(struct kcall *c, struct key *k, struct bh_bytes name,
+    bool move, void (*done)(struct kcall *c));
 
 bool key_is_volatile(const struct keys *ks, struct bh_bytes name);
 /* Up to SLICE_KEYS of those that the cache has no room for; none during a

@@ -69,6 +69,17 @@ each_part(const void *obj, kpart_fn *fn, void *arg)
 		fn(arg, zmember_name(m), zscore_bytes(m->score, score));
 }
 
+static bool
+some_parts(const void *obj, size_t *at, int budget, kpart_fn *fn, void *arg)
+{
+	const struct zmember *m = zset_at(obj, *at);
+	char score[ZSCORE_BYTES];
+
+	for (; m && budget > 0; m = zmember_next(m), budget--, ++*at)
+		fn(arg, zmember_name(m), zscore_bytes(m->score, score));
+	return !m;
+}
+
 static void
 load_part(void *obj, struct bh_bytes part, struct bh_bytes value)
 {
@@ -91,6 +102,7 @@ const struct ktype zset_type = {
 	.bytes = bytes,
 	.parts = length,
 	.each_part = each_part,
+	.some_parts = some_parts,
 	.load_part = load_part,
 };
 

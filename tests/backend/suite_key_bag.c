@@ -57,6 +57,16 @@ ask(struct suite_env *t, const char *words)
 	return show(c->value);
 }
 
+static bool
+says(struct suite_env *t, const char *words, const char *want)
+{
+	char *got = ask(t, words);
+	bool same = strcmp(got, want) == 0;
+
+	free(got);
+	return same;
+}
+
 static void
 expect(struct suite_env *t, const char *words, const char *want)
 {
@@ -313,6 +323,60 @@ a_large_pop_is_whole_or_not_at_all(void **state)
 	}
 }
 
+/* Of every type that is copied in slices: whole or not at all, too. */
+static void
+big_copies_are_equal_and_whole(void **state)
+{
+	static const struct {
+		const char *head, *each, *count, *item, *want;
+	} rows[] = {
+		{"HSET from", "f% v%", "HLEN", "HGET %s f777", "v777"},
+		{"SADD from", "m%", "SCARD", "SISMEMBER %s m777", "1"},
+		{"ZADD from", "% m%", "ZCARD", "ZSCORE %s m777", "777"},
+		{"RPUSH from", "e%", "LLEN", "LINDEX %s 777", "e777"},
+	};
+	static const char *const names[] = {"from", "copy", "cache:c", "back"};
+	struct suite_env *t = *state;
+	struct call *c;
+	char words[100];
+
+	for (size_t i = 0; i < nitems(rows); i++) {
+		expect(t, "FLUSHALL", "OK");
+		send_many(t, rows[i].head, rows[i].each, MANY);
+		expect(t, "EXPIRE from 1000", "1");
+		for (int turns = 1; turns < 9; turns += 2) {
+			c = ask_command(t, "COPY from copy");
+			for (int k = 0; k < turns && !c->answers; k++)
+				suite_turn(t);
+			suite_crash_now(t);
+			if (says(t, "EXISTS copy", "1"))
+				break;
+		}
+		free(ask(t, "COPY from copy"));
+		expect(t, "COPY from cache:c", "1");
+		expect(t, "COPY from tmp", "1");
+		expect(t, "RENAME tmp cache:t", "OK");
+		expect(t, "RENAME cache:t back", "OK");
+		expect(t, "EXISTS tmp cache:t", "0");
+		for (int round = 0; round < 2; round++) {
+			for (size_t k = 0; k < nitems(names); k++) {
+				if (round > 0 && k == 2)
+					continue;
+				snprintf(words, sizeof(words), "%s %s",
+				    rows[i].count, names[k]);
+				expect(t, words, "20000");
+				snprintf(words, sizeof(words), rows[i].item,
+				    names[k]);
+				expect(t, words, rows[i].want);
+				snprintf(words, sizeof(words), "TTL %s",
+				    names[k]);
+				expect(t, words, "1000");
+			}
+			suite_crash_now(t);
+		}
+	}
+}
+
 /* More words than one slice takes: all of them or none. */
 static void
 many_words_are_one_change(void **state)
@@ -395,6 +459,7 @@ const struct suite_case suite_key_bag_cases[] = {
 	CASE_KEYSPACE(big_ones_go_in_slices_and_outlive_a_crash),
 	CASE_KEYSPACE(a_result_is_stored_whole_or_not_at_all),
 	CASE_KEYSPACE(a_large_pop_is_whole_or_not_at_all),
+	CASE_KEYSPACE(big_copies_are_equal_and_whole),
 	CASE_KEYSPACE(many_words_are_one_change),
 	CASE_KEYSPACE(many_deletions_are_one_change),
 	CASE_KEYSPACE(a_big_one_that_goes_leaves_no_trace),
