@@ -125,6 +125,15 @@ script_free(struct eval *ev, struct eval_script *s)
 	free(s);
 }
 
+static void
+scripts_forget(struct eval *ev)
+{
+	struct eval_script *s;
+
+	while ((s = TAILQ_FIRST(&ev->lru)))
+		script_free(ev, s);
+}
+
 /* --- the first line --- */
 
 static bool
@@ -235,25 +244,44 @@ make_room(struct eval *ev, size_t size)
 		script_free(ev, TAILQ_LAST(&ev->lru, eval_list));
 }
 
+static int
+compile_in(struct eval *ev, struct source *src)
+{
+	lua_pushcfunction(ev->L, compile);
+	lua_pushlightuserdata(ev->L, src);
+	return lua_pcall(ev->L, 1, 0, 0);
+}
+
+/* Those that are known leave when it has no memory beside them. */
+static int
+compile_source(struct eval *ev, struct source *src)
+{
+	int status = compile_in(ev, src);
+
+	if (status != LUA_ERRMEM || ev->nscripts == 0)
+		return status;
+	lua_pop(ev->L, 1);
+	scripts_forget(ev);
+	lua_gc(ev->L, LUA_GCCOLLECT);
+	return compile_in(ev, src);
+}
+
 /* NULL: the answer is an error. */
 static struct eval_script *
 script_load(struct kcall *c, struct eval *ev, struct bh_bytes text)
 {
 	struct eval_script made = {.size = text.len}, *s;
 	struct source src = {.text = text};
-	lua_State *L = ev->L;
 
 	if (!take_shebang(c, &made, &src.text))
 		return NULL;
 	make_room(ev, text.len);
-	lua_pushcfunction(L, compile);
-	lua_pushlightuserdata(L, &src);
-	if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
-		const char *why = lua_tostring(L, -1);
+	if (compile_source(ev, &src) != LUA_OK) {
+		const char *why = lua_tostring(ev->L, -1);
 
 		put_error(c, "ERR Error compiling script (new function):"
 		    " %.180s", why ? why : "unknown error");
-		lua_pop(L, 1);
+		lua_pop(ev->L, 1);
 		return NULL;
 	}
 	made.fn = src.fn;
@@ -285,12 +313,10 @@ void
 eval_free(struct eval **evp)
 {
 	struct eval *ev = *evp;
-	struct eval_script *s;
 
 	if (!ev)
 		return;
-	while ((s = TAILQ_FIRST(&ev->lru)))
-		script_free(ev, s);
+	scripts_forget(ev);
 	map_done(&ev->by_sha);
 	ev->uncapped = true;
 	if (ev->L)
@@ -477,7 +503,6 @@ static void
 script_flush(struct kcall *c)
 {
 	struct eval *ev = c->ks->eval;
-	struct eval_script *s;
 
 	if (c->argc == 3 &&
 	    !str_is(c->argv[2].data, c->argv[2].len, "ASYNC") &&
@@ -486,10 +511,10 @@ script_flush(struct kcall *c)
 		    " option");
 		return;
 	}
-	while (ev && (s = TAILQ_FIRST(&ev->lru)))
-		script_free(ev, s);
-	if (ev)
+	if (ev) {
+		scripts_forget(ev);
 		ev->untidy = true;
+	}
 	put_ok(c);
 }
 

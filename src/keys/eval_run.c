@@ -269,12 +269,26 @@ eval_call_done(struct eval_run *run)
 	run->re = NULL;
 }
 
+/* What the script was given goes with it. Nothing is allocated for that, or
+ * as good as nothing. */
+static void
+forget_words(struct eval *ev)
+{
+	ev->uncapped = true;
+	lua_pushnil(ev->L);
+	eval_set_global(ev->L, "KEYS");
+	lua_pushnil(ev->L);
+	eval_set_global(ev->L, "ARGV");
+	ev->uncapped = false;
+}
+
 static void
 run_drop(void *state)
 {
 	struct eval_run *run = state;
 	struct eval *ev = run->ev;
 
+	forget_words(ev);
 	inner_done(&run->inner);
 	eval_call_done(run);
 	if (run->co) {

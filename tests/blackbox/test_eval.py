@@ -385,3 +385,20 @@ def test_no_script_is_seen_in_the_logs_twice(bh, c):
     lines = [x for x in bh.err_text().splitlines()
              if re.search("EVAL script: loop", x)]
     assert len(lines) == 100
+
+
+def test_a_big_argument_is_gone_with_its_script(bh, c):
+    for _ in range(5):
+        assert c.call("EVAL", "return #ARGV[1]", 0, "x" * 3000000) == 3000000
+
+
+def test_many_scripts_in_little_memory(make):
+    """Those that are known leave when the memory is needed."""
+    d = make({"script_memory": "2MiB"})
+    body = "local t = {} " + " ".join(
+        "t[%d] = function(a) return a .. 'text %d' end" % (i, i)
+        for i in range(300))
+    with d.client() as c:
+        for i in range(60):
+            assert c.call("EVAL", "%s return t[7]('%d')" % (body, i), 0) == \
+                "%dtext 7" % i
