@@ -187,8 +187,11 @@ extend_done(struct redis_be *be, struct rqueue *q, void *arg,
 	struct bh_extend *x = arg;
 
 	(void)q;
-	if (!refused(be, &x->req, x->id, &x->step, r))
-		be_done(&x->req);
+	if (refused(be, &x->req, x->id, &x->step, r))
+		return;
+	if (x->lease_ms >= 0)
+		rhandler_extended(be, x->id, x->lease_ms);
+	be_done(&x->req);
 }
 
 static void

@@ -66,6 +66,7 @@ int64_t rreserves_run(struct redis_be *be);
 bool rreserves_cancel(struct redis_be *be, struct bh_req *req);
 /* It is not a handler's any more. */
 void rhandler_ended(struct redis_be *be, int64_t id);
+void rhandler_extended(struct redis_be *be, int64_t id, int64_t ms);
 /* Whether a handler of this instance holds it, and its token. */
 bool rhandler_token(struct redis_be *be, int64_t id, uint64_t *ret);
 /* Leases of handlers are made longer; the mono ms of the next time. */

@@ -461,7 +461,9 @@ rjobs_put(void *arg, struct bh_put *r)
 		r->req.status = BH_OK;
 		r->req.text[0] = '\0';
 		be_answer(be, &r->req);
-	} else {
+	} else if (r->also) {
 		rnames_wait(be, put_now, r);
+	} else {
+		put_now(be, NULL, r);
 	}
 }

@@ -167,6 +167,16 @@ rhandlers_beat(struct redis_be *be)
 	return s->beat_at;
 }
 
+/* Its host has said itself how long it is to be held. */
+void
+rhandler_extended(struct redis_be *be, int64_t id, int64_t ms)
+{
+	struct holding *h = *holding_slot(be, id);
+
+	if (h)
+		h->until = be->mono_ms + ms;
+}
+
 bool
 rhandler_token(struct redis_be *be, int64_t id, uint64_t *ret)
 {
