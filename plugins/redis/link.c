@@ -178,7 +178,9 @@ on_flush(struct ev_loop *loop, ev_prepare *w, int what)
 static void
 append(struct rlink *l, const void *data, size_t len)
 {
-	if (l->len + len > l->cap) {
+	if (len == 0)
+		return;			/* data may be NULL then */
+	if (l->len + len > l->cap && l->done > 0) {
 		memmove(l->out, l->out + l->done, l->len - l->done);
 		l->len -= l->done;
 		l->done = 0;
