@@ -300,6 +300,7 @@ cmd_run(struct cmd_call *call)
 	call->cancel = NULL;
 	call->waits = false;
 	call->canceled = false;
+	call->unblock = UNBLOCK_NONE;
 	call->env->stats.commands++;
 	who->last_us = call->started_us;
 	if (!may_run(call)) {		/* call may be gone */
@@ -323,6 +324,16 @@ cmd_cancel(struct cmd_call *call)
 	call->canceled = true;
 	if (call->cancel)
 		call->cancel(call);
+}
+
+bool
+cmd_unblock(struct cmd_call *call, enum unblock how)
+{
+	if (call->row->fn != cmd_key || !call->waits || call->canceled)
+		return false;
+	call->unblock = how;
+	cmd_cancel(call);
+	return true;
 }
 
 static void

@@ -64,6 +64,9 @@ struct session {
 	const char *last_cmd;
 };
 
+/* What a command that waits is answered when another client ends it. */
+enum unblock { UNBLOCK_NONE, UNBLOCK_TIMEOUT, UNBLOCK_ERROR };
+
 struct cmd_row;
 struct cmd_env;				/* what all commands share */
 
@@ -85,6 +88,7 @@ struct cmd_call {
 	int64_t started_us;
 	bool waits;			/* it may take a client's time to end */
 	bool canceled;
+	enum unblock unblock;		/* CLIENT UNBLOCK has ended it */
 	void *state;			/* the request under way, or NULL */
 	void (*cancel)(struct cmd_call *call);
 };
@@ -119,6 +123,8 @@ struct cmd_row {
 
 void cmd_run(struct cmd_call *call);
 void cmd_cancel(struct cmd_call *call);
+/* Ends one that waits for a key; false: it does not. */
+bool cmd_unblock(struct cmd_call *call, enum unblock how);
 
 /* For command functions: the end of a call. */
 void cmd_done(struct cmd_call *call);

@@ -66,19 +66,46 @@ is_listed(const struct cmd_call *call, size_t from, uint64_t id)
 	return false;
 }
 
+/* Those that there are, and those of Redis that there are not. */
+enum client_type { TYPE_ANY = -1, TYPE_NORMAL, TYPE_PUBSUB };
+
+static int
+parse_type(struct bh_bytes v, int64_t *ret, struct err *e)
+{
+	static const char *const types[] = {"normal", "pubsub", "master",
+	    "replica", "slave", NULL};
+
+	for (size_t i = 0; types[i]; i++) {
+		if (!str_is(v.data, v.len, types[i]))
+			continue;
+		*ret = (int64_t)i;
+		return 0;
+	}
+	return err_set(e, BH_E_ERR, "Unknown client type '%.*s'",
+	    (int)(v.len > 64 ? 64 : v.len), v.data);
+}
+
+static bool
+is_of_type(const struct session *s, int64_t type)
+{
+	return type == TYPE_ANY ||
+	    type == (s->subs ? TYPE_PUBSUB : TYPE_NORMAL);
+}
+
 /* Where the ids of CLIENT LIST begin, argc when there are none. */
 static int
-parse_list(const struct cmd_call *call, size_t *ret_from, struct err *e)
+parse_list(const struct cmd_call *call, size_t *ret_from, int64_t *ret_type,
+    struct err *e)
 {
-	static const char *const types[] = {"normal", NULL};
 	const struct bh_bytes *argv = call->argv;
 	int64_t n;
 
+	*ret_type = TYPE_ANY;
 	*ret_from = call->argc;
 	if (call->argc == 2)
 		return 0;
 	if (call->argc == 4 && str_is(argv[2].data, argv[2].len, "TYPE"))
-		return arg_word("TYPE", argv[3], types, &n, e);
+		return parse_type(argv[3], ret_type, e);
 	if (call->argc < 4 || !str_is(argv[2].data, argv[2].len, "ID"))
 		return err_set(e, BH_E_ERR, "syntax error");
 	for (size_t i = 3; i < call->argc; i++)
@@ -94,26 +121,28 @@ client_list(struct cmd_call *call)
 	struct cmd_env *env = call->env;
 	const struct session *s;
 	struct buf b = BUF_INIT;
+	int64_t type;
 	size_t from;
 	struct err e;
 
-	if (parse_list(call, &from, &e) < 0) {
+	if (parse_list(call, &from, &type, &e) < 0) {
 		cmd_fail(call, &e);
 		return;
 	}
 	for (size_t i = 0; env->client_at &&
 	    env->client_at(env->front, i, &s); i++)
-		if (is_listed(call, from, s->id))
+		if (is_of_type(s, type) && is_listed(call, from, s->id))
 			put_client(&b, s);
 	reply_text(call, &b);
 }
 
-enum kill_opt { KILL_ID, KILL_ADDR, KILL_USER, KILL_SKIPME, KILL_OPTS };
+enum kill_opt { KILL_ID, KILL_ADDR, KILL_LADDR, KILL_USER, KILL_TYPE,
+    KILL_SKIPME, KILL_OPTS };
 
 /* What CLIENT KILL looks for. */
 struct kill_filter {
 	struct arg_opt o[KILL_OPTS];
-	int64_t id;
+	int64_t id, type;
 	bool me;			/* the caller as well */
 };
 
@@ -123,8 +152,10 @@ parse_kill(const struct cmd_call *call, struct kill_filter *f, struct err *e)
 	static const char *const yes_no[] = {"yes", "no", NULL};
 	int64_t no = 0;
 
-	*f = (struct kill_filter){.o = {[KILL_ID] = {.name = "ID"},
-	    [KILL_ADDR] = {.name = "ADDR"}, [KILL_USER] = {.name = "USER"},
+	*f = (struct kill_filter){.type = TYPE_ANY,
+	    .o = {[KILL_ID] = {.name = "ID"}, [KILL_ADDR] = {.name = "ADDR"},
+	    [KILL_LADDR] = {.name = "LADDR"}, [KILL_USER] = {.name = "USER"},
+	    [KILL_TYPE] = {.name = "TYPE"},
 	    [KILL_SKIPME] = {.name = "SKIPME"}}};
 	if (call->argc == 3) {
 		f->o[KILL_ADDR].seen = true;
@@ -136,6 +167,9 @@ parse_kill(const struct cmd_call *call, struct kill_filter *f, struct err *e)
 	    KILL_OPTS, e) < 0)
 		return -1;
 	if (f->o[KILL_ID].seen && arg_id(f->o[KILL_ID].value, &f->id, e) < 0)
+		return -1;
+	if (f->o[KILL_TYPE].seen &&
+	    parse_type(f->o[KILL_TYPE].value, &f->type, e) < 0)
 		return -1;
 	if (f->o[KILL_SKIPME].seen && arg_word("SKIPME",
 	    f->o[KILL_SKIPME].value, yes_no, &no, e) < 0)
@@ -155,7 +189,9 @@ static bool
 kill_matches(const struct kill_filter *f, const struct cmd_call *call,
     const struct session *s)
 {
+	/* Which of our addresses it came to is not kept. */
 	return (!f->o[KILL_ID].seen || s->id == (uint64_t)f->id) &&
+	    !f->o[KILL_LADDR].seen && is_of_type(s, f->type) &&
 	    same(&f->o[KILL_ADDR], s->addr) &&
 	    same(&f->o[KILL_USER], s->user) && (f->me || s != call->who);
 }
@@ -195,4 +231,36 @@ client_kill(struct cmd_call *call)
 		call->reply->ops->integer(call->reply, killed);
 		cmd_done(call);
 	}
+}
+
+/* CLIENT UNBLOCK id [TIMEOUT|ERROR] */
+void
+client_unblock_id(struct cmd_call *call)
+{
+	struct cmd_env *env = call->env;
+	enum unblock how = UNBLOCK_TIMEOUT;
+	int64_t id;
+
+	if (call->argc > 4) {
+		cmd_error(call, BH_E_ERR, "unknown subcommand or wrong number"
+		    " of arguments for 'UNBLOCK'. Try CLIENT HELP.");
+		return;
+	}
+	if (call->argc == 4 && str_is(call->argv[3].data, call->argv[3].len,
+	    "ERROR")) {
+		how = UNBLOCK_ERROR;
+	} else if (call->argc == 4 && !str_is(call->argv[3].data,
+	    call->argv[3].len, "TIMEOUT")) {
+		cmd_error(call, BH_E_ERR, "CLIENT UNBLOCK reason should be"
+		    " TIMEOUT or ERROR");
+		return;
+	}
+	if (str_int(call->argv[2].data, call->argv[2].len, &id) < 0) {
+		cmd_error(call, BH_E_ERR,
+		    "value is not an integer or out of range");
+		return;
+	}
+	call->reply->ops->integer(call->reply, env->client_unblock &&
+	    env->client_unblock(env->front, (uint64_t)id, how));
+	cmd_done(call);
 }

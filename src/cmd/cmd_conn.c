@@ -345,6 +345,17 @@ client_on_off(struct cmd_call *call)
 		cmd_ok(call);
 }
 
+static void
+client_tracking(struct cmd_call *call)
+{
+	if (is(call->argv[2], "OFF"))
+		cmd_ok(call);
+	else
+		cmd_error(call, BH_E_ERR, "CLIENT TRACKING is not supported:"
+		    " nobody is told which keys change; switch the client's"
+		    " own cache off");
+}
+
 static const struct cmd_sub subs[] = {
 	{"GETNAME", 2, ROLE_READER, client_getname, "",
 	    "Shows the connection's name."},
@@ -352,9 +363,11 @@ static const struct cmd_sub subs[] = {
 	{"INFO", 2, ROLE_READER, client_info, "",
 	    "Describes the connection."},
 	{"KILL", -3, ROLE_ADMIN, client_kill,
-	    "addr | [ID n] [ADDR addr] [USER name] [SKIPME yes|no]",
+	    "addr | [ID n] [ADDR addr] [LADDR addr] [USER name]"
+	    " [TYPE normal|pubsub] [SKIPME yes|no]",
 	    "Closes connections."},
-	{"LIST", -2, ROLE_OPERATOR, client_list, "[TYPE normal] [ID n …]",
+	{"LIST", -2, ROLE_OPERATOR, client_list,
+	    "[TYPE normal|pubsub] [ID n …]",
 	    "Describes all connections."},
 	{"NO-EVICT", 3, ROLE_READER, client_on_off, "ON|OFF",
 	    "Has no effect."},
@@ -366,6 +379,11 @@ static const struct cmd_sub subs[] = {
 	    "LIB-NAME|LIB-VER value", "Names the client's library."},
 	{"SETNAME", 3, ROLE_READER, client_setname, "name",
 	    "Names the connection."},
+	{"TRACKING", -3, ROLE_READER, client_tracking, "ON|OFF …",
+	    "Refused: nobody is told which keys change."},
+	{"UNBLOCK", -3, ROLE_OPERATOR, client_unblock_id,
+	    "id [TIMEOUT|ERROR]",
+	    "Ends a connection's wait for a key."},
 };
 
 void

@@ -6,6 +6,19 @@
 #include "cmd/rows.h"
 #include "cmd/session.h"
 
+/* As if its time were over, or told so. */
+static void
+put_unblocked(struct cmd_call *call)
+{
+	struct reply *r = call->reply;
+
+	if (call->unblock == UNBLOCK_ERROR)
+		r->ops->error_line(r, "UNBLOCKED client unblocked via CLIENT"
+		    " UNBLOCK");
+	else
+		r->ops->null_array(r);
+}
+
 static void
 answered(struct bh_req *req)
 {
@@ -16,6 +29,8 @@ answered(struct bh_req *req)
 	 * an error for one of theirs. */
 	if (req->status == BH_E_CANCELED && call->canceled &&
 	    !call->env->draining) {
+		if (call->unblock != UNBLOCK_NONE)
+			put_unblocked(call);
 		op_end(op);
 		return;
 	}

@@ -96,6 +96,8 @@ struct cmd_env {
 	void *front;
 	bool (*client_at)(void *front, size_t i, const struct session **ret);
 	bool (*client_kill)(void *front, uint64_t id);
+	/* Ends what this client waits for; false: it does not. */
+	bool (*client_unblock)(void *front, uint64_t id, enum unblock how);
 	/* Shows a call to the sessions that watch; called while monitors. */
 	void (*monitor)(void *front, const struct cmd_call *call);
 	size_t monitors;

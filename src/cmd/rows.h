@@ -15,6 +15,7 @@ cmd_fn cmd_key;				/* of all rows of keyspace.def */
 cmd_fn client_info;
 cmd_fn client_list;
 cmd_fn client_kill;
+cmd_fn client_unblock_id;
 
 /* Of BELLHOP, in files of their own. */
 cmd_fn bellhop_alerts;

@@ -72,6 +72,17 @@ kill_client(void *front, uint64_t id)
 	    f->door.env->caller_kill(f->door.env->host, id);
 }
 
+static bool
+unblock(void *front, uint64_t id, enum unblock how)
+{
+	struct front *f = front;
+
+	for (size_t i = 0; i < f->door.nclients; i++)
+		if (client_session(f->door.clients[i])->id == id)
+			return client_unblock(f->door.clients[i], how);
+	return false;
+}
+
 /* As redis-cli and others parse it: the text in quotes, the rest escaped. */
 static void
 put_quoted(struct buf *b, struct bh_bytes v)
@@ -160,6 +171,7 @@ front_new(struct front **ret, struct loop *l, struct cmd_env *env,
 	env->front = f;
 	env->client_at = client_at;
 	env->client_kill = kill_client;
+	env->client_unblock = unblock;
 	env->monitor = monitor;
 	env->watch = watch;
 	env->push = push;
@@ -205,6 +217,7 @@ front_free(struct front **fp)
 	env->front = NULL;
 	env->client_at = NULL;
 	env->client_kill = NULL;
+	env->client_unblock = NULL;
 	env->monitor = NULL;
 	env->watch = NULL;
 	env->push = NULL;

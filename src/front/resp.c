@@ -367,6 +367,12 @@ client_drop(struct client *c, const char *reason)
 		conn_close(c->conn, reason);
 }
 
+bool
+client_unblock(struct client *c, enum unblock how)
+{
+	return c->waiting && cmd_unblock(&c->waiting->call, how);
+}
+
 void
 client_drain(struct client *c)
 {

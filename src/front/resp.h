@@ -47,6 +47,8 @@ void client_reap(struct resp_door *door);
 
 /* Closes it now; the front's array loses it. */
 void client_drop(struct client *c, const char *reason);
+/* CLIENT UNBLOCK: ends what it waits for; false: it does not. */
+bool client_unblock(struct client *c, enum unblock how);
 /* The shutdown begins: takes what the kernel still holds; calls that wait are
  * cancelled. */
 void client_drain(struct client *c);
