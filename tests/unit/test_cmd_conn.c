@@ -118,7 +118,8 @@ names_and_infos_of_a_client(void **state)
 	ASK("CLIENT NO-EVICT on", "+OK\r\n");
 	desk_has(desk_ask(d, "CLIENT NO-TOUCH maybe"), "-BADARG mode: 'maybe'");
 	desk_has(desk_ask(d, "CLIENT HELP"), "+    Prints this help.\r\n");
-	desk_has(desk_ask(d, "CLIENT LIST TYPE pubsub"), "-BADARG TYPE");
+	ASK("CLIENT LIST TYPE pubsub", "$0\r\n\r\n");
+	ASK("CLIENT LIST TYPE odd", "-ERR Unknown client type 'odd'\r\n");
 	ASK("CLIENT KILL 10.0.0.1:5", "-ERR No such client\r\n");
 	ASK("CLIENT KILL ID 99", ":0\r\n");
 }
