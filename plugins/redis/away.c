@@ -41,6 +41,7 @@ struct raway {
 	bool asking_ids;
 	struct held_list until_empty;	/* of the outbox */
 	struct held_list until_moved;	/* all of the local store */
+	struct held_list until_told;	/* all ends of jobs have been */
 	bool left;
 };
 
@@ -163,6 +164,7 @@ raway_new(struct redis_be *be, char err[BH_ERROR_TEXT])
 	a->be = be;
 	a->until_empty.last = &a->until_empty.first;
 	a->until_moved.last = &a->until_moved.first;
+	a->until_told.last = &a->until_told.first;
 	be->aside = a;
 	if (outbox_open(&a->outbox, &c, err) < 0)
 		return -1;
@@ -187,6 +189,7 @@ raway_free(struct redis_be *be)
 		return;
 	fail_held(be, &a->until_empty);
 	fail_held(be, &a->until_moved);
+	fail_held(be, &a->until_told);
 	outbox_close(&a->outbox);
 	be->aside = NULL;
 	free(a);
@@ -242,7 +245,8 @@ raway_cancel(struct redis_be *be, struct bh_req *req)
 	struct raway *a = be->aside;
 
 	return cancel(be, &a->until_empty, req) ||
-	    cancel(be, &a->until_moved, req);
+	    cancel(be, &a->until_moved, req) ||
+	    cancel(be, &a->until_told, req);
 }
 
 /* --- ids --- */
@@ -286,6 +290,12 @@ make_id(void *arg, struct bh_bytes queue, int64_t n)
 }
 
 bool
+raway_late(const struct redis_be *be)
+{
+	return outbox_ends(be->aside->outbox) > 0;
+}
+
+bool
 raway_armed(const struct redis_be *be)
 {
 	const struct outbox *o = be->aside->outbox;
@@ -309,7 +319,7 @@ forwarded(struct forward *f, bool ok, int64_t alias)
 
 	a->under_way--;
 	if (ok)
-		outbox_drop(a->outbox, f->e->seq, f->id, alias);
+		outbox_drop(a->outbox, f->e, alias);
 	else
 		a->failed = true;
 	if (a->under_way == 0)
@@ -447,6 +457,7 @@ finish_one(struct redis_be *be, struct forward *f)
 	    .result = e->result, .message = e->message,
 	    .version = e->version, .delay_ms = e->delay_ms,
 	    .final = e->final, .step = e->step};
+	f->finish.req.priv.kind = RFINISH_LATE;
 	rjobs_finish(be, &f->finish);
 }
 
@@ -510,6 +521,8 @@ raway_turn(struct redis_be *be)
 	if (full && outbox_count(a->outbox) == 0 && be->ready)
 		be_tell(be, BH_LOG_INFO, "the outbox is empty: all has been"
 		    " forwarded to Redis");
+	if (!raway_late(be) && a->until_told.first)
+		release(be, &a->until_told, true);
 	if (rmove_over(be) && a->until_moved.first)
 		release(be, &a->until_moved, true);
 	ask_range(a);
@@ -549,12 +562,21 @@ raway_put(void *arg, struct bh_put *r)
 		rjobs_put(be, r);
 }
 
+static void
+reserve_again(struct redis_be *be, struct bh_req *req)
+{
+	raway_reserve(be, (struct bh_reserve *)req);
+}
+
 void
 raway_reserve(void *arg, struct bh_reserve *r)
 {
 	struct redis_be *be = arg;
 
-	if (be->aside->left || (!be->ready && r->block_ms < 0))
+	if (be->ready && raway_late(be))
+		hold(&be->aside->until_told, &r->req, INT64_MAX,
+		    reserve_again);
+	else if (be->aside->left || (!be->ready && r->block_ms < 0))
 		be_fail_away(be, &r->req);
 	else
 		rjobs_reserve(be, r);
@@ -616,6 +638,7 @@ raway_finish(void *arg, struct bh_finish *r)
 	struct redis_be *be = arg;
 	char seed[RSEED];
 
+	r->req.priv.kind = 0;
 	if (at_hand(be)) {
 		if (on_the_way(be, r->id))
 			doubt(be, &r->req, false, finish_again);

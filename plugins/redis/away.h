@@ -18,6 +18,9 @@ void raway_free(struct redis_be *be);
 void raway_looked(struct redis_be *be);
 bool raway_looked_once(const struct redis_be *be);
 void raway_up(struct redis_be *be);
+/* Ends of jobs are still to be told: until then none is handed out, it might
+ * be one of these, taken for lost. */
+bool raway_late(const struct redis_be *be);
 /* There are ids for the time when Redis is away. */
 bool raway_armed(const struct redis_be *be);
 /* What the outbox has answered; forwards. The mono ms of the next thing. */

@@ -6,7 +6,7 @@
 #include "redis/mem.h"
 
 enum { ERROR_MAX = 4096, FINISH = 17, EXTEND = 16, TEXT = 1, FINAL = 2,
-    STEP = 4, LEASE = 1, PROGRESS = 2 };
+    STEP = 4, LATE = 8, LEASE = 1, PROGRESS = 2 };
 
 /* jobs.lua's refusals. */
 enum { R_STALE = -1, R_TAKEN = -3, R_COUNT = -4, R_BYTES = -5 };
@@ -147,6 +147,8 @@ finish_queue(struct redis_be *be, struct rqueue *q, void *arg)
 	    ? TEXT | (f->final ? FINAL : 0)
 	    : f->outcome == BH_DONE ? (f->result.data ? TEXT : 0)
 	    : f->step.len ? STEP : 0);
+	if (f->req.priv.kind == RFINISH_LATE)
+		p[2] |= LATE;
 	rput48(p + 3, f->delay_ms >= 0 ? f->delay_ms + 1 : 0);
 	put_id(p + 9, f->token, f->id, id, len);
 	if (f->outcome == BH_FAIL)

@@ -30,7 +30,7 @@ struct outbox {
 	/* Main's. */
 	struct outbox_db *db;		/* the thread's once it runs */
 	size_t under_way;
-	int64_t count, bytes;
+	int64_t count, ends, bytes;
 	int64_t notes[OUTBOX_NOTES];
 	bool noted;			/* they are to be written */
 	struct alias *aliases;		/* ascending ids */
@@ -123,8 +123,8 @@ outbox_open(struct outbox **ret, const struct outbox_config *c,
 	pthread_mutex_init(&o->lock, NULL);
 	pthread_cond_init(&o->filled, NULL);
 	if (outbox_db_open(&o->db, c->dir, err) < 0 ||
-	    outbox_db_load(o->db, o->notes, &o->count, &o->bytes, load_alias,
-	    o, err) < 0) {
+	    outbox_db_load(o->db, o->notes, &o->count, &o->ends, &o->bytes,
+	    load_alias, o, err) < 0) {
 		outbox_db_close(&o->db);
 		free(o->aliases);
 		free(o);
@@ -227,6 +227,8 @@ settle(struct outbox *o, struct errand *a)
 	if (a->op == ERRAND_PUT || a->op == ERRAND_FINISH) {
 		if (a->failed)
 			o->count -= a->n;
+		if (a->failed && a->op == ERRAND_FINISH)
+			o->ends--;
 		a->req->done(a->req);
 	} else if (a->op == ERRAND_GET) {
 		settle_get(a);
@@ -270,6 +272,12 @@ int64_t
 outbox_count(const struct outbox *o)
 {
 	return o->count;
+}
+
+int64_t
+outbox_ends(const struct outbox *o)
+{
+	return o->ends;
 }
 
 int64_t
@@ -385,6 +393,7 @@ outbox_finish(struct outbox *o, struct bh_finish *r, int64_t now)
 	a->now = now;
 	a->n = 1;
 	o->count++;
+	o->ends++;
 	send(o, a);
 }
 
@@ -431,15 +440,16 @@ outbox_read(struct outbox *o, int64_t after, outbox_read_fn *fn, void *arg)
 }
 
 void
-outbox_drop(struct outbox *o, int64_t seq, int64_t id, int64_t alias)
+outbox_drop(struct outbox *o, const struct outbox_entry *e, int64_t alias)
 {
 	struct errand *a = errand_new(ERRAND_DROP);
 
-	a->seq = seq;
-	a->id = id;
+	a->seq = e->seq;
+	a->id = e->id;
 	a->alias = alias;
 	o->count--;
+	o->ends -= e->is_finish;
 	if (alias)
-		add_alias(o, id, alias);
+		add_alias(o, e->id, alias);
 	send(o, a);
 }

@@ -61,6 +61,8 @@ bool outbox_idle(const struct outbox *o);
 
 /* Entries that wait to be forwarded, also those under way to the disk. */
 int64_t outbox_count(const struct outbox *o);
+/* Those of them that are ends of attempts: they are read first. */
+int64_t outbox_ends(const struct outbox *o);
 int64_t outbox_bytes(const struct outbox *o);
 int64_t outbox_note(const struct outbox *o, enum outbox_note note);
 /* Kept with the next commit. */
@@ -88,6 +90,7 @@ typedef void outbox_read_fn(void *arg, const struct outbox_entry *e,
 void outbox_read(struct outbox *o, int64_t after, outbox_read_fn *fn,
     void *arg);
 /* This one has been forwarded; alias: the job that it has become, or 0. */
-void outbox_drop(struct outbox *o, int64_t seq, int64_t id, int64_t alias);
+void outbox_drop(struct outbox *o, const struct outbox_entry *e,
+    int64_t alias);
 
 #endif

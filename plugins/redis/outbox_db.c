@@ -35,6 +35,8 @@ static const char schema[] =
     " final INTEGER, delay INTEGER, result BLOB, message BLOB, version BLOB,"
     " step BLOB);"
     "CREATE INDEX IF NOT EXISTS entry_id ON entry (id);"
+    "CREATE INDEX IF NOT EXISTS entry_end ON entry (seq)"
+    " WHERE kind = 'end';"
     /* Jobs whose unique key was taken: who has it. */
     "CREATE TABLE IF NOT EXISTS alias (id INTEGER PRIMARY KEY,"
     " job INTEGER NOT NULL);"
@@ -47,7 +49,7 @@ static const char schema[] =
 	" backoff_factor, backoff_jitter, group_key, unique_key, payload,"   \
 	" token, outcome, final, delay, result, message, version, step"
 
-enum stmt { ST_ADD, ST_GET, ST_READ, ST_DROP, ST_ALIAS, ST_TRIM, ST_NOTES,
+enum stmt { ST_ADD, ST_GET, ST_ENDS, ST_READ, ST_DROP, ST_ALIAS, ST_TRIM, ST_NOTES,
     ST_COUNT };
 
 static const char *const texts[ST_COUNT] = {
@@ -56,6 +58,8 @@ static const char *const texts[ST_COUNT] = {
 	    " ?, ?, ?, ?, ?, ?)",
 	[ST_GET] = "SELECT seq, kind, " COLUMNS " FROM entry WHERE id = ?1"
 	    " AND kind = 'job'",
+	[ST_ENDS] = "SELECT seq, kind, " COLUMNS " FROM entry WHERE seq > ?1"
+	    " AND kind = 'end' ORDER BY seq LIMIT ?2",
 	[ST_READ] = "SELECT seq, kind, " COLUMNS " FROM entry WHERE seq > ?1"
 	    " ORDER BY seq LIMIT ?2",
 	[ST_DROP] = "DELETE FROM entry WHERE seq = ?1",
@@ -154,7 +158,7 @@ used_bytes(struct outbox_db *d)
 
 int
 outbox_db_load(struct outbox_db *d, int64_t notes[OUTBOX_NOTES],
-    int64_t *count, int64_t *bytes, void (*alias)(void *arg, int64_t id,
+    int64_t *count, int64_t *ends, int64_t *bytes, void (*alias)(void *arg, int64_t id,
     int64_t job), void *arg, char err[BH_ERROR_TEXT])
 {
 	sqlite3_stmt *s = NULL;
@@ -177,6 +181,7 @@ outbox_db_load(struct outbox_db *d, int64_t notes[OUTBOX_NOTES],
 	if (rc != SQLITE_DONE)
 		return say(d, rc, err);
 	*count = number(d, "SELECT count(*) FROM entry");
+	*ends = number(d, "SELECT count(*) FROM entry WHERE kind = 'end'");
 	*bytes = used_bytes(d);
 	return 0;
 }
@@ -343,7 +348,7 @@ read_entries(struct outbox_db *d, struct errand *a, enum stmt which,
 	size_t bytes = 0;
 
 	sqlite3_bind_int64(s, 1, key);
-	if (which == ST_READ)
+	if (which != ST_GET)
 		sqlite3_bind_int64(s, 2, READ_ROWS);
 	while (bytes < READ_BYTES && sqlite3_step(s) == SQLITE_ROW)
 		take_entry(a, s, &bytes);
@@ -447,6 +452,8 @@ outbox_db_run(struct outbox_db *d, struct errand *list)
 		if (a->op == ERRAND_GET)
 			read_entries(d, a, ST_GET, a->id);
 		else if (a->op == ERRAND_READ)
+			read_entries(d, a, ST_ENDS, a->seq);
+		if (a->op == ERRAND_READ && a->nentries == 0)
 			read_entries(d, a, ST_READ, a->seq);
 		a->bytes = -1;
 	}

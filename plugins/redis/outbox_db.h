@@ -35,7 +35,7 @@ int outbox_db_open(struct outbox_db **ret, const char *dir,
     char err[BH_ERROR_TEXT]);
 void outbox_db_close(struct outbox_db **d);
 int outbox_db_load(struct outbox_db *d, int64_t notes[OUTBOX_NOTES],
-    int64_t *count, int64_t *bytes, void (*alias)(void *arg, int64_t id,
+    int64_t *count, int64_t *ends, int64_t *bytes, void (*alias)(void *arg, int64_t id,
     int64_t job), void *arg, char err[BH_ERROR_TEXT]);
 /* All of the list in one transaction; when it fails, all that write fail. */
 void outbox_db_run(struct outbox_db *d, struct errand *list);

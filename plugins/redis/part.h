@@ -187,6 +187,9 @@ void rjobs_free(struct redis_be *be);
 void rjobs_put(void *be, struct bh_put *r);
 void rjobs_reserve(void *be, struct bh_reserve *r);
 void rjobs_finish(void *be, struct bh_finish *r);
+/* req.priv.kind RFINISH_LATE: its lease may have ended meanwhile, which does
+ * not matter while nobody has begun anew. */
+enum { RFINISH_LATE = 1 };
 void rjobs_extend(void *be, struct bh_extend *r);
 void rjobs_get(void *be, struct bh_get *r);
 

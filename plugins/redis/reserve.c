@@ -7,6 +7,7 @@
  */
 #include <hiredis/hiredis.h>
 
+#include "redis/away.h"
 #include "redis/jobs.h"
 #include "redis/mem.h"
 
@@ -704,7 +705,7 @@ rreserves_run(struct redis_be *be)
 
 	give_up(be);
 	if (be->ready && rnames_ready(be) && !be->draining &&
-	    !TAILQ_EMPTY(&s->waiters))
+	    !raway_late(be) && !TAILQ_EMPTY(&s->waiters))
 		serve(be);
 	return s->deadline;
 }

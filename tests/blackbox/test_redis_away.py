@@ -151,6 +151,21 @@ def test_a_handler_at_work_keeps_its_result(daemon, redis):
     assert ran_begun(redis, "s") == "1"
 
 
+def test_a_result_counts_though_the_lease_is_over(daemon, redis):
+    c, w = daemon.client(), daemon.client()
+    i = c.add("work", "late", LEASE=1000)
+    j = w.fetch1("work", BLOCK=10000)
+    redis.kill()
+    away(daemon)
+    w.done(j, "42")
+    wait_until(lambda: time.time() * 1000 > j["lease_until"] + 100,
+               "the end of the lease")
+    w.send("JOB.FETCH", "work", "BLOCK", 2000)
+    redis.run()
+    assert c.wait(i)["state"] == "completed"
+    assert w.read() is None
+
+
 def ran_begun(redis, name):
     with redis.client() as c:
         return c.call("GET", "begun." + name)
@@ -243,7 +258,7 @@ def test_without_memory_nothing_is_lost(daemon, redis):
     redis.options += ["--maxmemory", "600kb", "--maxmemory-policy",
                       "noeviction"]
     redis.run()
-    time.sleep(0)
+
     with redis.client() as r:
         wait_until(lambda: outbox(daemon) == 20 and "memory" in
                    daemon.err_text() or outbox(daemon) == 0,

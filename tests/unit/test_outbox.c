@@ -216,7 +216,7 @@ what_has_been_forwarded_is_gone(void **state)
 	assert_int_equal(put_one(b, "one"), BH_OK);
 	assert_int_equal(put_one(b, "two"), BH_OK);
 	read_all(b);
-	outbox_drop(b->o, b->entries[0].seq, b->entries[0].id, 77);
+	outbox_drop(b->o, &b->entries[0], 77);
 	outbox_close(&b->o);
 	open_box(b);
 	read_all(b);
@@ -227,7 +227,7 @@ what_has_been_forwarded_is_gone(void **state)
 }
 
 static void
-ends_of_attempts_keep_their_place(void **state)
+ends_of_attempts_go_first(void **state)
 {
 	struct box *b = *state;
 	struct bh_finish f = {.req = {.done = on_done, .user = b}, .id = 9,
@@ -239,13 +239,19 @@ ends_of_attempts_keep_their_place(void **state)
 	wait_done(b);
 	assert_int_equal(f.req.status, BH_OK);
 	assert_int_equal(f.state, BH_COMPLETED);
+	assert_int_equal(outbox_ends(b->o), 1);
 	read_all(b);
-	assert_int_equal(b->n, 2);
-	assert_true(b->entries[1].is_finish);
-	assert_true(b->entries[1].token == UINT64_MAX - 1);
-	assert_int_equal(b->entries[1].outcome, BH_DONE);
-	assert_int_equal(b->entries[1].delay_ms, -1);
-	assert_int_equal(b->entries[1].id, 9);
+	assert_int_equal(b->n, 1);
+	assert_true(b->entries[0].is_finish);
+	assert_true(b->entries[0].token == UINT64_MAX - 1);
+	assert_int_equal(b->entries[0].outcome, BH_DONE);
+	assert_int_equal(b->entries[0].delay_ms, -1);
+	assert_int_equal(b->entries[0].id, 9);
+	outbox_drop(b->o, &b->entries[0], 0);
+	assert_int_equal(outbox_ends(b->o), 0);
+	read_all(b);
+	assert_int_equal(b->n, 1);
+	assert_string_equal(b->payloads[0], "one");
 }
 
 static void
@@ -311,7 +317,7 @@ main(void)
 		CASE(jobs_stay_in_order_over_a_restart),
 		CASE(a_chain_is_kept_whole_or_not_at_all),
 		CASE(what_has_been_forwarded_is_gone),
-		CASE(ends_of_attempts_keep_their_place),
+		CASE(ends_of_attempts_go_first),
 		CASE(max_disk_refuses_new_jobs),
 		CASE(a_job_is_shown_while_it_waits),
 	};

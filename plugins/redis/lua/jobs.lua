@@ -506,7 +506,7 @@ function B.finish_release(j, delay)
 end
 
 -- F outcome flags delay+1(6) seed(8) id; text, (FAIL) version, fingerprint,
--- (RELEASE) step. flags: 1 text, 2 final, 4 step.
+-- (RELEASE) step. flags: 1 text, 2 final, 4 step, 8 it comes late.
 function OPS.F(h, i)
 	local outcome, ff, delay, seed = sunpack('>BBI6c8', h, 2)
 	local id, text, version, fp, step = sub(h, 18)
@@ -525,6 +525,15 @@ function OPS.F(h, i)
 		i = i + 1
 	end
 	local j = B.held(id, seed)
+	if not j and ff % 16 >= 8 then
+		-- Its end could not be told in time; nobody has begun anew.
+		j = B.job(id)
+		if j and j.seed == seed and j.state == B.WAITING then
+			B.job_move(j, B.ACTIVE, M)
+		else
+			j = nil
+		end
+	end
 	if not j then
 		j = B.again and B.job(id)
 		if B.again and (not j or j.seed == seed) then
