@@ -108,11 +108,12 @@ class Bellhop(Server):
             f.write('state_dir = "%s/state";\nscripts_dir = "%s/scripts";\n'
                     'secrets_dir = "%s/secrets";\n'
                     'listen = { resp = [ "%s" ];%s };\n'
-                    'plugin_dir = "%s/plugins/.libs";\nplugins = [ %s ];\n'
+                    'plugin_dir = "%s/plugins/.libs";\n%s'
                     'max_connections = 2000;\n'
                     'durability = "commit";\n%s'
                     % (self.dir, self.dir, self.dir, self.addr, door,
-                       opt.build, '"http"' if http else "", config))
+                       opt.build, 'plugins = [ "http" ];\n' if http else "",
+                       config))
 
     def write(self, sub, files):
         for name, text in files.items():
@@ -285,6 +286,49 @@ def throughput(opt):
     print(flush=True)
 
 
+# The Redis backend: both work on one Redis, one after the other.
+
+def redis_bellhop(opt, r):
+    config = ('plugins = [ "redis" ];\nbackend = { type = "redis"; '
+              'url = "redis://%s/0"; };\n' % r.addr)
+    with Bellhop(opt, config=config) as b:
+        return b.load("mixed", "--jobs", opt.mixed // 2, "--conns", 50,
+                      "--depth", 16)["rate"]
+
+
+def redis_backend(opt):
+    """Jobs a second, and Redis' CPU time for a job."""
+    tools = {
+        "Bellhop": lambda r: redis_bellhop(opt, r),
+        "BullMQ": lambda r: r.bullmq("mixed", opt.mixed // 2)["rate"]}
+    rates = {tool: [] for tool in tools}
+    costs = {tool: [] for tool in tools}
+    for n in range(opt.repetitions):
+        with Redis(opt, "everysec") as r:
+            for tool, measure in tools.items():
+                answers(r.port, b"FLUSHALL\r\n", b"+OK")
+                before = cpu_seconds(r.proc.pid)
+                rates[tool].append(measure(r))
+                costs[tool].append((cpu_seconds(r.proc.pid) - before)
+                                   / (opt.mixed // 2) * 1e6)
+                print("  %d/%d add and process on Redis, %s: %.0f/s, %.0f us "
+                      "of Redis a job" % (n + 1, opt.repetitions, tool,
+                                          rates[tool][-1], costs[tool][-1]),
+                      file=sys.stderr, flush=True)
+    print("| what | tool | jobs/s, median (min–max) | Bellhop is | "
+          "Redis' CPU time a job |")
+    print("|---|---|---|---|---|")
+    for tool in tools:
+        ratio = ""
+        if tool != "Bellhop":
+            ratio = spread([a / b for a, b in zip(
+                rates["Bellhop"], rates[tool])], "%.1f") + " ×"
+        print("| add and process at once, on one Redis | %s | %s | %s | %s µs "
+              "|" % (tool, thousands(rates[tool]), ratio,
+                     spread(costs[tool])))
+    print(flush=True)
+
+
 # Figures of Bellhop alone.
 
 def proc_status(pid, name):
@@ -404,8 +448,9 @@ def keys_part(opt):
     keys.cache(opt, bellhop, RedisCache, fields, proc_status)
 
 
-PARTS = {"throughput": throughput, "latency": latency, "memory": memory,
-         "idle": idle, "web": web_part, "keys": keys_part}
+PARTS = {"throughput": throughput, "redis": redis_backend,
+         "latency": latency, "memory": memory, "idle": idle,
+         "web": web_part, "keys": keys_part}
 
 
 def machine():
