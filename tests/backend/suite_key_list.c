@@ -254,6 +254,50 @@ big_ones_go_in_slices_and_outlive_a_crash(void **state)
 	expect(t, "DBSIZE", "1");
 }
 
+/* Of each type, and whole or not at all. */
+static void
+a_big_copy_goes_in_slices(void **state)
+{
+	struct suite_env *t = *state;
+	struct call *walk, *later;
+
+	send_many(t, "RPUSH l", "e%", 9000);
+	send_many(t, "ZADD z", "% m%", 9000);
+	send_many(t, "HSET h", "f% %", 9000);
+	send_many(t, "SADD s", "m%", 9000);
+	expect(t, "LREM l 1 e4000", "1");
+	expect(t, "PEXPIRE z 100000000", "1");
+	expect(t, "SET z2 text", "OK");
+	walk = ask_command(t, "COPY l l2");
+	later = ask_command(t, "LLEN l2");
+	call_ok(later);
+	assert_true(walk->order < later->order);
+	expect_answer(later, "LLEN l2", "8999");
+	expect(t, "COPY z z2 REPLACE", "1");
+	expect(t, "COPY h h2", "1");
+	expect(t, "COPY s s2", "1");
+	expect(t, "COPY l cache:l", "1");
+	expect(t, "LINDEX cache:l 8998", "e8999");
+	suite_crash_now(t);
+	expect(t, "LLEN l2", "8999");
+	expect(t, "LINDEX l2 4000", "e4001");
+	expect(t, "ZRANGE z2 8999 -1 WITHSCORES", "[m8999 8999]");
+	assert_true(number(t, "PTTL z2") > 90000000);
+	expect(t, "HGET h2 f8999", "8999");
+	expect(t, "SCARD s2", "9000");
+	for (int turns = 0; turns < 20; turns += 3) {
+		int64_t n;
+
+		ask_command(t, "COPY l l3");
+		for (int i = 0; i < turns; i++)
+			suite_turn(t);
+		suite_crash_now(t);
+		n = number(t, "LLEN l3");
+		assert_true(n == 0 || n == 8999);
+		call_ok(ask_command(t, "DEL l3"));
+	}
+}
+
 static void
 a_walk_is_whole_or_not_at_all(void **state)
 {
@@ -491,6 +535,7 @@ const struct suite_case suite_key_list_cases[] = {
 	CASE_KEYSPACE(renames_and_copies_take_all_with_them),
 	CASE_KEYSPACE(a_move_is_whole_or_not_at_all),
 	CASE_KEYSPACE(big_ones_go_in_slices_and_outlive_a_crash),
+	CASE_KEYSPACE(a_big_copy_goes_in_slices),
 	CASE_KEYSPACE(a_walk_is_whole_or_not_at_all),
 	CASE_KEYSPACE(an_element_ends_a_wait),
 	CASE_KEYSPACE(first_come_first_served),
