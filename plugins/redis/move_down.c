@@ -16,7 +16,7 @@
 #include "redis/sched.h"
 
 enum stage {
-	STAGE_DRAIN, STAGE_ALONE, STAGE_BEGIN, STAGE_IDS, STAGE_QUEUES,
+	STAGE_ALONE, STAGE_DRAIN, STAGE_BEGIN, STAGE_IDS, STAGE_QUEUES,
 	STAGE_SCHEDULES, STAGE_KEYS, STAGE_COUNTERS, STAGE_END
 };
 
@@ -47,7 +47,7 @@ refuse(struct rmove *m, const char *text)
 
 	m->asked = NULL;
 	m->at = MOVE_NOTHING;
-	m->stage = STAGE_DRAIN;
+	m->stage = STAGE_ALONE;
 	if (!r)
 		return;
 	r->req.status = BH_E_CONFLICT;
@@ -594,7 +594,7 @@ rmove_migrate(void *arg, struct bh_migrate *r)
 	move_keys_globs(m, r->keys, r->nkeys);
 	if (m->at == MOVE_NOTHING) {
 		memset(m->counts, 0, sizeof(m->counts));
-		m->stage = STAGE_DRAIN;
+		m->stage = STAGE_ALONE;
 		m->at = MOVE_DOWN;
 	}
 	be->host->wake();

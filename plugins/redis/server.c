@@ -60,11 +60,15 @@ struct rlink *
 be_link(struct redis_be *be, const struct rlink_config *c)
 {
 	struct rlink_config full = *c;
+	char name[64], err[BH_ERROR_TEXT];
+	const char *uid = be->host->instance(err);
 
+	/* The way back counts who else is there by these names. */
+	snprintf(name, sizeof(name), "bellhop:%s", uid ? uid : "");
 	full.loop = be->host->loop;
 	full.url = &be->server->url;
 	full.tls = be->server->tls;
-	full.name = "bellhop";
+	full.name = name;
 	full.timeout_ms = TIMEOUT_MS;
 	return rlink_new(&full);
 }

@@ -364,3 +364,44 @@ def test_streams_go_up_with_their_groups(daemon, redis):
     daemon.start()
     moved_all(daemon)
     assert stream_now(daemon.client()) == before
+
+
+def test_another_instance_is_in_the_way(daemon, redis):
+    to_redis(daemon, redis)
+    daemon.start()
+    other = Daemon()
+    try:
+        to_redis(other, redis)
+        other.start()
+        r = daemon.ctl("migrate", "--to", "embedded")
+        assert "other instances" in r.err
+        # Nothing has happened.
+        i = daemon.client().add("q", "x")
+        assert other.client().get(i)["payload"] == "x"
+        assert daemon.client().fetch1("q")["id"] == i
+        other.stop()
+        daemon.ctl_ok("migrate", "--to", "embedded")
+    finally:
+        other.destroy()
+
+
+def test_jobs_of_two_machines_get_ids_of_their_own(daemon, redis):
+    other = Daemon()
+    try:
+        for d in daemon, other:
+            d.start()
+            c = d.client()
+            for i in range(50):
+                c.add("q", "%s %d" % (d.root, i))
+            d.stop()
+            to_redis(d, redis)
+            d.start()
+            moved_all(d)
+        jobs = jobs_now(daemon.client())
+        assert len(jobs) == 100
+        assert len({j["payload"] for j in jobs.values()}) == 100
+        for i, j in jobs.items():
+            assert other.client().get(i)["payload"] == j["payload"]
+        assert "new ids" in other.err_text()
+    finally:
+        other.destroy()
