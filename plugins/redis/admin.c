@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "redis/admin.h"
 
+#include "redis/jobs.h"
 #include "redis/mem.h"
 #include "redis/words.h"
 
@@ -83,8 +84,10 @@ found(struct redis_be *be, struct rqueue *q, void *arg)
 
 	if (q)
 		f->fn(f->arg, q, BH_OK, NULL);
+	else if (be->jobs->refused == BH_E_QUEUEFULL)
+		f->fn(f->arg, NULL, BH_OK, NULL);	/* so it is not there */
 	else
-		f->fn(f->arg, NULL, BH_E_BACKEND, be->away);
+		f->fn(f->arg, NULL, be->jobs->refused, be->jobs->why);
 	finding_free(f);
 }
 
@@ -119,7 +122,7 @@ radmin_find(struct redis_be *be, struct bh_bytes name, radmin_found_fn *fn,
 
 	*f = (struct finding){be, mem_copy(name.data, name.len), name.len, fn,
 	    arg};
-	if (q) {	/* or it is being made */
+	if (q && (q->number >= 0 || q->waits)) {	/* or is being made */
 		rqueue_of_name(be, name, found, f);
 	} else if (!rlink_sendv(be->main, looked, f, "HEXISTS", key, f->name,
 	    NULL)) {

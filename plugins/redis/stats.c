@@ -5,6 +5,7 @@
  * queue's.
  */
 #include "redis/admin.h"
+#include "redis/jobs.h"
 #include "redis/mem.h"
 #include "redis/part.h"
 #include "redis/runtimes.h"
@@ -121,8 +122,9 @@ known(struct redis_be *be, struct rqueue *q, void *arg)
 	if (q && radmin_call(be, q, 1, argv, NULL, answered, a))
 		return;
 	if (!f->code) {
-		f->code = BH_E_BACKEND;
-		snprintf(f->text, sizeof(f->text), "%s", be->away);
+		f->code = q ? BH_E_BACKEND : be->jobs->refused;
+		snprintf(f->text, sizeof(f->text), "%s", q ? be->away :
+		    be->jobs->why);
 	}
 	free(a);
 	one_done(f);
