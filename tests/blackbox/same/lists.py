@@ -18,12 +18,18 @@ def timeout(m):
                         if m.rng.random() < 0.3 else ["0.001"])
 
 
+def rank(m):
+    # Redis negates it: the lowest number of all has no negative.
+    v = m.small()
+    return "-1" if v == "-9223372036854775808" else v
+
+
 def lpos(m):
     out = []
     for _ in range(m.rng.choice([0, 0, 1, 1, 2])):
         out += m.rng.choice([
-            ["RANK", m.small()], ["COUNT", m.small()], ["MAXLEN", m.small()],
-            ["rank", "-1"], ["COUNT", "0"], ["RANK", "-9223372036854775808"],
+            ["RANK", rank(m)], ["COUNT", m.small()], ["MAXLEN", m.small()],
+            ["rank", "-1"], ["COUNT", "0"], ["RANK", "-9223372036854775807"],
             ["COUNT"], ["WHAT", "1"]])
     return out
 
