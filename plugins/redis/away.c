@@ -295,6 +295,12 @@ raway_late(const struct redis_be *be)
 	return outbox_ends(be->aside->outbox) > 0;
 }
 
+int64_t
+raway_last_id(const struct redis_be *be)
+{
+	return outbox_note(be->aside->outbox, OUTBOX_END) - 1;
+}
+
 bool
 raway_armed(const struct redis_be *be)
 {

@@ -21,6 +21,8 @@ void raway_up(struct redis_be *be);
 /* Ends of jobs are still to be told: until then none is handed out, it might
  * be one of these, taken for lost. */
 bool raway_late(const struct redis_be *be);
+/* The last id (before the queue's number comes to it) of the outbox's range. */
+int64_t raway_last_id(const struct redis_be *be);
 /* There are ids for the time when Redis is away. */
 bool raway_armed(const struct redis_be *be);
 /* What the outbox has answered; forwards. The mono ms of the next thing. */

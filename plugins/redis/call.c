@@ -10,7 +10,7 @@
 #include "redis/mem.h"
 
 enum { FIXED = 4, CHUNK = 4000, OPS_MAX = 2000, BYTES_MAX = 4 << 20,
-    AGAIN = 1, WATCHED = 2, TURN_CLOCK = 4, START = 16, LEVEL = 32,
+    AGAIN = 1, WATCHED = 2, TURN_CLOCK = 4, START = 16, LEVEL = 32, KNOWN = 64,
     LEVEL_MS = 1000 };
 
 struct chunk {
@@ -280,6 +280,8 @@ head_fill(struct redis_be *be, struct rqueue *q, char *p, int flags,
 
 	if (rnews_with_answers(be))
 		flags |= WATCHED;
+	if (q->known)
+		flags |= KNOWN;
 	if (be->config.turn_clock)
 		flags |= TURN_CLOCK;
 	if (q->m > 0)
@@ -420,6 +422,8 @@ take_extras(struct redis_be *be, struct rqueue *q,
 			rgets_ended(be, q, of);
 		else if (!strcmp(what, "out"))
 			rforward(be, q, of);
+		else if (!strcmp(what, "lost"))
+			rserver_look(be);
 		else
 			rlist_heard(be, q, what, of);
 	}

@@ -5,6 +5,7 @@
  */
 #include <hiredis/hiredis.h>
 
+#include "redis/away.h"
 #include "redis/jobs.h"
 #include "redis/mem.h"
 
@@ -594,6 +595,53 @@ bool
 rids_given(const struct redis_be *be, int64_t id)
 {
 	return id >> RQUEUE_BITS <= names_of(be)->last_seq;
+}
+
+/* --- the server was flushed --- */
+
+static void
+told(void *arg, struct redisReply *r)
+{
+	(void)arg, (void)r;
+}
+
+/* A number that is lower there becomes this one. */
+static void
+at_least(struct redis_be *be, const char *key, int64_t v)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%lld", (long long)v);
+	(void)rlink_sendv(be->main, told, be, "EVAL", "if tonumber("
+	    "redis.call('GET', KEYS[1]) or 0) < tonumber(ARGV[1]) then"
+	    " redis.call('SET', KEYS[1], ARGV[1]) end", "1", key, text, NULL);
+}
+
+/* Names, numbers and ids that are in use must not be given to others. */
+void
+rnames_again(struct redis_be *be)
+{
+	struct rnames *n = names_of(be);
+	char err[BH_ERROR_TEXT], text[24];
+	const char *uid = be->host->instance(err);
+	int64_t seq = n->last_seq, aside = raway_last_id(be);
+	struct rqueue *q;
+
+	if (aside > seq)
+		seq = aside;
+	at_least(be, n->key_seq, seq);
+	at_least(be, n->key_inst, n->instance);
+	snprintf(text, sizeof(text), "%d", n->instance);
+	if (uid)
+		(void)rlink_sendv(be->main, told, be, "HSETNX", n->key_insts,
+		    uid, text, NULL);
+	TAILQ_FOREACH(q, &n->queues, all) {
+		if (q->number < 0)
+			continue;
+		snprintf(text, sizeof(text), "%d", q->number);
+		(void)rlink_sendv(be->main, told, be, "HSETNX",
+		    n->key_queues, q->name, text, NULL);
+	}
 }
 
 /* --- the beginning --- */

@@ -110,6 +110,10 @@ void rserver_heed(struct redis_be *be, const char *error);
 void rserver_serve(struct redis_be *be);
 /* Some commands know less there. */
 bool rserver_is_6(const struct redis_be *be);
+/* It seems to have lost its data: looks at once. */
+void rserver_look(struct redis_be *be);
+/* What an instance has told the server of itself is told again. */
+void rnames_again(struct redis_be *be);
 /* What is there is not ours any more: no marker is kept. */
 void rserver_forget(struct redis_be *be);
 /* Another link to the same server: what c does not say is filled in. */

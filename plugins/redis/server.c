@@ -281,6 +281,8 @@ on_marker(void *arg, redisReply *r)
 		told_loss(be, "Redis does not have the data that it had: it was"
 		    " flushed, has come back empty, or is another one; jobs"
 		    " that were accepted may be lost");
+	if (*s->marker && strcmp(s->marker, r->str) != 0 && be->ready)
+		rnames_again(be);
 	if (strcmp(s->marker, r->str) != 0)
 		marker_save(be, r->str);
 	if (!be->ready)
@@ -312,6 +314,12 @@ marker_check(struct redis_be *be)
 	(void)rlink_sendv(be->main, on_marker_set, be, "SET", key, value,
 	    "NX", NULL);
 	(void)rlink_sendv(be->main, on_marker, be, "GET", key, NULL);
+}
+
+void
+rserver_look(struct redis_be *be)
+{
+	marker_check(be);
 }
 
 static void

@@ -250,6 +250,23 @@ def test_a_flushed_redis_is_told_and_served(daemon, redis):
     assert ran(redis, ["kept"]) == {"kept": "1"}
 
 
+def test_after_a_flush_what_comes_is_kept(daemon, redis):
+    c = daemon.client()
+    first = c.add("q", "one")
+    c.add("other", "one")
+    with redis.client() as r:
+        r.call("FLUSHALL")
+    ids = [c.add("q", "two"), c.add("q", "three")]
+    wait_until(lambda: "does not have the data" in daemon.err_text(),
+               "the loss to be told")
+    wait_until(lambda: "q" in c.call("QUEUE.LIST"), "the queue")
+    daemon.restart()
+    c = daemon.client()
+    assert [c.get(i)["payload"] for i in ids] == ["two", "three"]
+    assert c.get(first) is None
+    assert int(c.add("q", "four")) > int(ids[1])
+
+
 def test_without_memory_nothing_is_lost(daemon, redis):
     c = daemon.client()
     redis.kill()

@@ -1152,6 +1152,7 @@ function B.queue_read()
 		    q.hm, q.lm, q.sk, q.cb, q.on, q.rd, q.bo, q.gp =
 		    sunpack(B.S_FMT, s)
 	end
+	B.unseen = not s
 end
 
 function B.queue_write()
@@ -1204,6 +1205,8 @@ function B.begin(key, header, opts, chan)
 	    sunpack('>I2I2BI4I6I6I6I6', header)
 	B.watched = flags % 4 >= 2
 	B.queue_read()
+	-- Who asks has seen it before: the data is gone.
+	B.lost = B.unseen and flags % 128 >= 64
 	B.clocks(flags % 8 >= 4, mmax, flags % 32 >= 16, flags % 64 >= 32)
 	-- Sent again: was it carried out?
 	B.again = false
@@ -1367,6 +1370,9 @@ function B.commit(results)
 	B.queue_write()
 	if B.news[1] and B.heard then
 		B.news_publish()
+	end
+	if B.lost then
+		extras[1], extras[2] = 'lost', 0
 	end
 	for _, e in ipairs({{B.watched and 'news' or 'published', B.news},
 	    {'owed', B.owed}, {'out', B.out}, {'ended', B.ended}}) do
