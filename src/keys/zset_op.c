@@ -137,7 +137,7 @@ unite(struct op *o, struct bh_bytes name, double score)
 static bool
 judge(const struct op *o, struct bh_bytes name, double *score, int *budget)
 {
-	double v;
+	double v = 0;
 
 	if (o->kind == INTER)
 		*score = weighed(&o->sources[0], *score);

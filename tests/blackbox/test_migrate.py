@@ -261,6 +261,7 @@ def test_killed_on_the_way_nothing_is_lost_or_twice(daemon, redis):
     to_redis(daemon, redis)
     killed_often(daemon, 4, 2)
     daemon.start()
+    moved_all(daemon)
     daemon.ctl_ok("migrate", "--to", "embedded", "--keys", "*")
     daemon.stop()
     to_embedded(daemon)

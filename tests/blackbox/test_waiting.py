@@ -95,7 +95,8 @@ def test_in_a_transaction_nobody_waits(c, q):
 def test_a_wait_ends_in_time(c, q, command):
     began = time.monotonic()
     assert c.call(*[q if w == "?" else w for w in command]) is None
-    assert time.monotonic() - began >= 0.05
+    # The turn that parks it may be some milliseconds old.
+    assert time.monotonic() - began >= 0.04
     assert c.call("PING") == "PONG"
 
 
