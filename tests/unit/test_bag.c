@@ -88,6 +88,20 @@ check_walk(const struct bag *b, const int *model)
 	assert_int_equal(n, b->n);
 }
 
+/* The number with zeros before it, up to some digits. */
+static void
+padded(char *out, size_t size, int v, size_t most)
+{
+	size_t width = (size_t)v % (most + 1);
+	char digits[16];
+	size_t n = (size_t)snprintf(digits, sizeof(digits), "%d", v);
+	size_t zeros = width > n ? width - n : 0;
+
+	assert_true(zeros + n < size);
+	memset(out, '0', zeros);
+	memcpy(out + zeros, digits, n + 1);
+}
+
 static void
 run_model(int keys, size_t long_value)
 {
@@ -102,8 +116,7 @@ run_model(int keys, size_t long_value)
 
 		snprintf(key, sizeof(key), "%d", k);
 		if (model[k]) {
-			snprintf(want, sizeof(want), "%0*d", model[k] %
-			    (int)long_value + 1, model[k]);
+			padded(want, sizeof(want), model[k], long_value);
 			expect(b, key, want);
 		} else {
 			expect(b, key, NULL);
@@ -113,8 +126,7 @@ run_model(int keys, size_t long_value)
 			n -= model[k] != 0;
 			model[k] = 0;
 		} else {
-			snprintf(value, sizeof(value), "%0*d",
-			    step % (int)long_value + 1, step);
+			padded(value, sizeof(value), step, long_value);
 			assert_int_equal(bag_set(b, word(key), word(value)),
 			    model[k] == 0);
 			n += model[k] == 0;
