@@ -277,7 +277,8 @@ key_peek(struct kcall *c, struct bh_bytes name)
 	/* That a key is not there is shown by its absence; one that is kept
 	 * nowhere has nothing to wait for. */
 	lsn = k ? k->lsn : key_is_volatile(ks, name) ? 0 : ks->gone_lsn;
-	if (lsn < ks->floor_lsn && (k ? k->id != 0 : lsn != 0))
+	if (lsn < ks->floor_lsn && (k ? k->id != 0 :
+	    !key_is_volatile(ks, name)))
 		lsn = ks->floor_lsn;
 	if (lsn > c->lsn)
 		c->lsn = lsn;

@@ -400,6 +400,19 @@ keys_run_due(struct keys *ks)
 		ks->swept_ms = ks->mono_ms;
 }
 
+/* All that is dirty has been given to the journal: the answers that come with
+ * it wait for that. During a walk they stay where they are, also those of
+ * commands before it in the same turn, whose rows are written at its end. */
+static void
+fresh_written(struct keys *ks)
+{
+	uint64_t last = ks->journal ? journal_last(ks->journal) : 0;
+
+	for (struct bh_req *r = ks->fresh.head; r; r = r->priv.next)
+		if (r->priv.lsn == UINT64_MAX)
+			r->priv.lsn = last;
+}
+
 static void
 walk_on(struct keys *ks)
 {
@@ -411,6 +424,7 @@ walk_on(struct keys *ks)
 		call_finish(c);
 		free(c);
 		ks->walk = NULL;
+		fresh_written(ks);
 		park_serve(ks);
 	} else if (c) {
 		answer_pending(ks);
@@ -422,6 +436,7 @@ walk_on(struct keys *ks)
 void
 keys_settle(struct keys *ks)
 {
+	struct req_list all;
 	struct bh_req *req;
 
 	walk_on(ks);
@@ -429,12 +444,13 @@ keys_settle(struct keys *ks)
 	keys_bury(ks);
 	eval_tidy(ks->eval);
 	disk_write_down(ks);
-	while ((req = list_take(&ks->fresh))) {
-		if (req->priv.lsn == UINT64_MAX)
-			req->priv.lsn = ks->journal ?
-			    journal_last(ks->journal) : 0;
-		list_add(&ks->waiting, req);
-	}
+	if (!ks->walk)
+		fresh_written(ks);
+	all = ks->fresh;
+	list_init(&ks->fresh);
+	while ((req = list_take(&all)))
+		list_add(req->priv.lsn == UINT64_MAX ? &ks->fresh :
+		    &ks->waiting, req);
 }
 
 /* Those whose turn it is, also past one that still waits. */

@@ -10,7 +10,7 @@ import pytest
 
 import realredis
 from daemon import wait_until
-from resp import RespError
+from resp import RespError, encode
 
 OPTIONS = {"eval_time": "300ms", "script_memory": "8MiB",
            "keys_durability": "commit"}
@@ -402,3 +402,19 @@ def test_many_scripts_in_little_memory(make):
         for i in range(60):
             assert c.call("EVAL", "%s return t[7]('%d')" % (body, i), 0) == \
                 "%dtext 7" % i
+
+
+def test_what_came_before_a_script_is_stored_when_it_is_answered(make):
+    """Commands of the same turn, whose rows a walk that begins then holds
+    back: no answer before they are written."""
+    d = make({"keys_durability": "commit", "eval_time": "50ms"})
+    with d.client() as c:
+        c.send_raw(encode(["SET", "before", "1"]) +
+                   encode(["HSET", "hash", "f", "1"]) +
+                   encode(["EVAL", "while true do end", "0"]))
+        assert [c.read() for _ in range(2)] == ["OK", 1]
+        d.kill9()
+    d.start()
+    with d.client() as c:
+        assert c.call("GET", "before") == "1"
+        assert c.call("HGET", "hash", "f") == "1"
