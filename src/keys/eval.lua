@@ -50,8 +50,13 @@ local function sort(a, l, u, lt)
   end
 end
 
+local function less(a, b) return a < b end
+
 function table.sort(t, lt)
-  if lt == nil then return c_sort(t) end
+  if lt == nil then
+    if type(t) ~= "table" or #t < 1000 then return c_sort(t) end
+    lt = less
+  end
   if type(t) ~= "table" then where(1, "sort", "table", t) end
   if type(lt) ~= "function" then where(2, "sort", "function", lt) end
   sort(t, 1, #t, lt)

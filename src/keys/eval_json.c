@@ -16,6 +16,12 @@ enum {
 	DECODE_FACTOR = 40,
 	ENCODE_MAX = 16 << 20,
 	DEPTH_MAX = 1001,
+	/* What its settings may be: each level of depth is one of C's stack,
+	 * each hole of a sparse array is text. */
+	DEPTH_SET_MAX = 1000,
+	RATIO_SET_MAX = 10,
+	SAFE_SET_MAX = 100,
+	HOLE_BYTES = 5,
 	NUMBER_BYTES = 26
 };
 
@@ -76,12 +82,24 @@ decode(lua_State *L)
 
 /* --- encode --- */
 
+/* Bytes of the holes of an array that ends at last. */
+static size_t
+holes(size_t items, lua_Number last)
+{
+	size_t most = items * RATIO_SET_MAX;
+
+	if (most < SAFE_SET_MAX)
+		most = SAFE_SET_MAX;
+	return HOLE_BYTES * (last < (lua_Number)most ? (size_t)last : most);
+}
+
 /* How much text the value on the top makes, at most; what is deeper than the
  * library goes it refuses by itself. */
 static size_t
 measure(lua_State *L, size_t left, int depth)
 {
-	size_t n = 0, len;
+	size_t n = 0, len, items = 0;
+	lua_Number last = 0;
 
 	switch (lua_type(L, -1)) {
 	case LUA_TSTRING:
@@ -101,12 +119,15 @@ measure(lua_State *L, size_t left, int depth)
 		if (lua_type(L, -1) == LUA_TSTRING) {
 			lua_tolstring(L, -1, &len);
 			n += 6 * len;
+		} else if (lua_tonumber(L, -1) > last) {
+			last = lua_tonumber(L, -1);
 		}
 		n += NUMBER_BYTES;
+		items++;
 	}
 	if (n > left)
 		lua_pop(L, 1);
-	return n + 4;
+	return n + 4 + holes(items, last);
 }
 
 static int
@@ -132,17 +153,68 @@ encode(lua_State *L)
 	return lua_error(L);
 }
 
+/* --- settings --- */
+
+/* The library's function sees its settings as upvalue 1, so it is called. */
+static int
+call_library(lua_State *L)
+{
+	int n = lua_gettop(L);
+
+	lua_pushvalue(L, lua_upvalueindex(1));
+	lua_insert(L, 1);
+	lua_call(L, n, LUA_MULTRET);
+	return lua_gettop(L);
+}
+
+static void
+check_at_most(lua_State *L, int arg, lua_Number min, lua_Number max)
+{
+	lua_Number n;
+
+	if (lua_isnoneornil(L, arg))
+		return;
+	n = luaL_checknumber(L, arg);
+	if (!(n >= min && n <= max)) {
+		lua_pushfstring(L, "expected integer between %d and %d",
+		    (int)min, (int)max);
+		luaL_argerror(L, arg, lua_tostring(L, -1));
+	}
+}
+
+static int
+set_depth(lua_State *L)
+{
+	check_at_most(L, 1, 1, DEPTH_SET_MAX);
+	return call_library(L);
+}
+
+static int
+set_sparse(lua_State *L)
+{
+	check_at_most(L, 2, 1, RATIO_SET_MAX);
+	check_at_most(L, 3, 0, SAFE_SET_MAX);
+	return call_library(L);
+}
+
+static void
+wrap_one(lua_State *L, const char *name, lua_CFunction fn)
+{
+	lua_getfield(L, -1, name);
+	lua_pushcclosure(L, fn, 1);
+	lua_setfield(L, -2, name);
+}
+
 /* The functions of the library's table on the top, which have its settings as
  * an upvalue of their own. */
 static void
-wrap_both(lua_State *L)
+wrap_all(lua_State *L)
 {
-	lua_getfield(L, -1, "decode");
-	lua_pushcclosure(L, decode, 1);
-	lua_setfield(L, -2, "decode");
-	lua_getfield(L, -1, "encode");
-	lua_pushcclosure(L, encode, 1);
-	lua_setfield(L, -2, "encode");
+	wrap_one(L, "decode", decode);
+	wrap_one(L, "encode", encode);
+	wrap_one(L, "decode_max_depth", set_depth);
+	wrap_one(L, "encode_max_depth", set_depth);
+	wrap_one(L, "encode_sparse_array", set_sparse);
 }
 
 /* cjson.new(): another table with settings of its own. */
@@ -152,7 +224,7 @@ new_table(lua_State *L)
 	lua_settop(L, 0);
 	lua_pushcfunction(L, luaopen_cjson);
 	lua_call(L, 0, 1);
-	wrap_both(L);
+	wrap_all(L);
 	lua_pushcfunction(L, new_table);
 	lua_setfield(L, -2, "new");
 	return 1;

@@ -230,6 +230,22 @@ string_format(lua_State *L)
 	return fn(L);
 }
 
+/* Nothing, so many times, is nothing: Lua counts up to there. */
+static int
+string_rep(lua_State *L)
+{
+	lua_CFunction fn = lua_tocfunction(L, lua_upvalueindex(1));
+	size_t len = 0, between = 0;
+
+	luaL_checklstring(L, 1, &len);
+	luaL_optlstring(L, 3, "", &between);
+	if (len + between > 0)
+		return fn(L);
+	(void)luaL_checknumber(L, 2);
+	lua_pushliteral(L, "");
+	return 1;
+}
+
 /* --- the libraries --- */
 
 /* Field name of the table on the top is wrapped: fn with the old function as
@@ -260,6 +276,7 @@ eval_open_string(lua_State *L)
 	    "find", "match"};
 
 	luaL_requiref(L, "string", luaopen_string, 0);
+	wrap(L, "rep", string_rep);
 	for (size_t i = 0; i < nitems(whole); i++)
 		eval_wrap_whole(L, whole[i]);
 	wrap(L, "format", string_format);
@@ -277,6 +294,9 @@ void
 eval_open_table(lua_State *L)
 {
 	luaL_requiref(L, "table", luaopen_table, 0);
+	/* 5.1 has none; it would copy nothing for ever. */
+	lua_pushnil(L);
+	lua_setfield(L, -2, "move");
 	wrap(L, "insert", table_insert);
 	wrap(L, "remove", table_remove);
 	lua_pushcfunction(L, table_concat);

@@ -418,3 +418,36 @@ def test_what_came_before_a_script_is_stored_when_it_is_answered(make):
     with d.client() as c:
         assert c.call("GET", "before") == "1"
         assert c.call("HGET", "hash", "f") == "1"
+
+
+@pytest.mark.parametrize("text", [
+    "return tostring(rawget(table, 'move'))",
+    "return string.rep('', 1e15)",
+    "cjson.decode_max_depth(1000000)",
+    "cjson.encode_max_depth(1000000)",
+    "cjson.encode_sparse_array(true, 0)",
+    "cjson.encode_sparse_array(true, 1, 1000000000)",
+])
+def test_what_would_never_end_or_take_all_memory_does_not_begin(c, text):
+    if text.startswith("return"):
+        assert c.call("EVAL", text, 0) in ("nil", "")
+    else:
+        assert "expected integer between" in \
+            c.error("EVAL", text, 0).line
+
+
+def test_settings_of_cjson_within_bounds(c):
+    assert c.call("EVAL", "cjson.decode_max_depth(10)"
+                  " local ok = pcall(cjson.decode, string.rep('[', 11) .."
+                  " string.rep(']', 11)) cjson.decode_max_depth(1000)"
+                  " return tostring(ok)", 0) == "false"
+    assert c.call("EVAL", "local j = cjson.new()"
+                  " j.encode_sparse_array(true, 2, 3)"
+                  " return j.encode({[50] = 1})", 0) == '{"50":1}'
+
+
+def test_a_long_sort_is_right(c):
+    assert c.call("EVAL", "local t = {} for i = 1, 5000 do"
+                  " t[i] = i * 7919 % 5003 end table.sort(t)"
+                  " for i = 2, #t do if t[i - 1] > t[i] then return i end end"
+                  " return 0", 0) == 0
