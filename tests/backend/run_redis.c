@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The conformance suite on the Redis backend: one redis-server for all cases,
- * on a unix socket in a temporary directory, emptied for each.
+ * on a unix socket in a temporary directory, emptied for each. With
+ * BELLHOP_SUITE_TLS in the environment the backend reaches it over TLS, with a
+ * certificate that is made for it.
  */
 #include <ev.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <hiredis/hiredis.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,39 +23,86 @@
 static struct ev_loop *loop;
 static struct suite_env *env;		/* of the case that runs */
 static char dir[] = "/tmp/bellhop-redis-XXXXXX";
-static char url[200];
+static char url[200], ca_file[100];
 static redisContext *server;		/* our own connection */
 static pid_t server_pid;
 
 /* --- the server --- */
 
-static void
-server_exec(const char *sock)
+/* A port that is free now. */
+static int
+free_port(void)
 {
+	struct sockaddr_in a = {.sin_family = AF_INET,
+	    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(a);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bool ok = bind(fd, (struct sockaddr *)&a, len) == 0 &&
+	    getsockname(fd, (struct sockaddr *)&a, &len) == 0;
+
+	close(fd);
+	return ok ? ntohs(a.sin_port) : 0;
+}
+
+/* An authority and a certificate for 127.0.0.1, by openssl. */
+static bool
+make_certificate(void)
+{
+	static const char script[] = "exec >/dev/null 2>&1; cd '%s' || exit 1;"
+	    " new='-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes';"
+	    " openssl req -x509 $new -days 2 -subj /CN=ca -keyout ca.key"
+	    " -out ca.pem &&"
+	    " openssl req $new -subj /CN=x -keyout key -out csr &&"
+	    " echo subjectAltName=IP:127.0.0.1 > ext &&"
+	    " openssl x509 -req -in csr -CA ca.pem -CAkey ca.key"
+	    " -CAcreateserial -days 2 -extfile ext -out cert";
+	char command[1000];
+
+	snprintf(command, sizeof(command), script, dir);
+	return system(command) == 0;
+}
+
+static void
+server_exec(const char *sock, const char *port)
+{
+	char cert[100], key[100];
+	const char *args[] = {"redis-server", "--unixsocket", sock, "--dir",
+	    dir, "--save", "", "--port", "0", "--tls-port", port,
+	    "--tls-cert-file", cert, "--tls-key-file", key,
+	    "--tls-ca-cert-file", ca_file, "--tls-auth-clients", "no", NULL};
 	int null = open("/dev/null", O_RDWR);
 
+	snprintf(cert, sizeof(cert), "%s/cert", dir);
+	snprintf(key, sizeof(key), "%s/key", dir);
+	if (!*ca_file)
+		args[9] = NULL;
 	/* It does not outlive a run that is killed. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	(void)dup2(null, 0);
 	(void)dup2(null, 1);
-	execlp("redis-server", "redis-server", "--port", "0", "--unixsocket",
-	    sock, "--dir", dir, "--save", "",
-	    (char *)NULL);
+	execvp("redis-server", (char **)(uintptr_t)args);
 	_exit(127);
 }
 
 static bool
 server_start(void)
 {
-	char sock[100];
+	char sock[100], port[8] = "0";
 
 	if (!mkdtemp(dir))
 		return false;
 	snprintf(sock, sizeof(sock), "%s/redis.sock", dir);
 	snprintf(url, sizeof(url), "unix:%s", sock);
+	if (getenv("BELLHOP_SUITE_TLS")) {
+		snprintf(ca_file, sizeof(ca_file), "%s/ca.pem", dir);
+		snprintf(port, sizeof(port), "%d", free_port());
+		snprintf(url, sizeof(url), "rediss://127.0.0.1:%s", port);
+		if (!make_certificate())
+			return false;
+	}
 	server_pid = fork();
 	if (server_pid == 0)
-		server_exec(sock);
+		server_exec(sock, port);
 	for (int i = 0; i < 500; i++) {
 		server = redisConnectUnix(sock);
 		if (server && !server->err)
@@ -68,6 +119,8 @@ server_start(void)
 static void
 server_stop(void)
 {
+	static const char *const names[] = {"redis.sock", "ca.pem", "ca.key",
+	    "ca.srl", "key", "csr", "ext", "cert"};
 	char path[120];
 
 	redisFree(server);
@@ -75,8 +128,10 @@ server_stop(void)
 		kill(server_pid, SIGKILL);
 		waitpid(server_pid, NULL, 0);
 	}
-	snprintf(path, sizeof(path), "%s/redis.sock", dir);
-	unlink(path);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
+		unlink(path);
+	}
 	rmdir(dir);
 }
 
@@ -193,7 +248,7 @@ static void *
 reopen(struct suite_env *t)
 {
 	struct redis_config c = {.url = url, .prefix = "bh:",
-	    .state_dir = t->dir, .accept_loss = true,
+	    .state_dir = t->dir, .ca_file = ca_file, .accept_loss = true,
 	    .turn_clock = true, .max_queues = 1000};
 	char why[BH_ERROR_TEXT];
 	void *be;

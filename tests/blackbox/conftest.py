@@ -84,6 +84,19 @@ def make():
     assert not errors, "\n".join(errors)
 
 
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers", "embedded(why): not run with another backend")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        mark = item.get_closest_marker("embedded")
+        if mark and os.environ.get("BELLHOP_TEST_BACKEND", "") != "":
+            item.add_marker(pytest.mark.skip(
+                reason="embedded only: " + mark.args[0]))
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
