@@ -27,7 +27,6 @@ struct ask {
 	bool gives;			/* the connection, when it is done */
 	bool cancelled;
 	struct rvalue_filter filter;
-	int64_t size, own;		/* DBSIZE: keys, ours seen so far */
 	unsigned tries;			/* RANDOMKEY */
 	struct ask *next, **pprev;	/* of those that wait */
 };
@@ -212,52 +211,6 @@ send_as_is(struct ask *a, const struct bh_bytes *words, size_t n,
 /* --- all keys: without ours --- */
 
 static void
-on_scanned(void *arg, redisReply *r)
-{
-	struct ask *a = arg;
-	struct bh_value *v;
-
-	if (!r || r->type != REDIS_REPLY_ARRAY || r->elements != 2) {
-		on_reply(a, r);
-		return;
-	}
-	a->own += (int64_t)r->element[1]->elements;
-	if (strcmp(r->element[0]->str, "0") != 0) {
-		char match[300];
-
-		snprintf(match, sizeof(match), "%s*", a->be->config.prefix);
-		if (!send_words(a, 6, (const char *[]){"SCAN",
-		    r->element[0]->str, "MATCH", match, "COUNT", "1000"},
-		    NULL, on_scanned))
-			lost(a);
-		return;
-	}
-	v = mem_new(sizeof(*v));
-	v->type = BH_INTEGER;
-	v->i = a->size - a->own;
-	if (v->i < 0)
-		v->i = 0;
-	answer(a, v);
-}
-
-static void
-on_size(void *arg, redisReply *r)
-{
-	struct ask *a = arg;
-	char match[300];
-
-	if (!r || r->type != REDIS_REPLY_INTEGER) {
-		on_reply(a, r);
-		return;
-	}
-	a->size = r->integer;
-	snprintf(match, sizeof(match), "%s*", a->be->config.prefix);
-	if (!send_words(a, 6, (const char *[]){"SCAN", "0", "MATCH", match,
-	    "COUNT", "1000"}, NULL, on_scanned))
-		lost(a);
-}
-
-static void
 on_random(void *arg, redisReply *r)
 {
 	struct ask *a = arg;
@@ -275,13 +228,23 @@ on_random(void *arg, redisReply *r)
 }
 
 static void
+with_prefix(struct ask *a, enum rscript script)
+{
+	if (!rscript_call(a->be, script, 0, 1, (const char *[]){
+	    a->be->config.prefix}, NULL, on_reply, a))
+		away(a);
+}
+
+static void
 flush(struct ask *a)
 {
-	struct redis_be *be = a->be;
+	with_prefix(a, RSCRIPT_FLUSH);
+}
 
-	if (!rscript_call(be, RSCRIPT_FLUSH, 0, 1, (const char *[]){
-	    be->config.prefix}, NULL, on_reply, a))
-		away(a);
+static void
+size(struct ask *a)
+{
+	with_prefix(a, RSCRIPT_DBSIZE);
 }
 
 /* --- EXEC --- */
@@ -488,7 +451,7 @@ static const struct {
 	{"EXEC", exec, NULL, RVALUE_ALL},
 	{"FLUSHALL", flush, NULL, RVALUE_ALL},
 	{"FLUSHDB", flush, NULL, RVALUE_ALL},
-	{"DBSIZE", NULL, on_size, RVALUE_ALL},
+	{"DBSIZE", size, NULL, RVALUE_ALL},
 	{"RANDOMKEY", NULL, on_random, RVALUE_ALL},
 	{"KEYS", NULL, on_reply, RVALUE_KEYS},
 	{"SCAN", NULL, on_reply, RVALUE_SCAN},
