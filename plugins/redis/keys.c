@@ -140,6 +140,21 @@ answer_null(struct ask *a, enum bh_value_type type)
 	answer(a, v);
 }
 
+/* Later: this is inside the verb. */
+static void
+answer_error(struct ask *a, const char *text)
+{
+	static struct bh_value error = {.type = BH_ERROR};
+	struct redis_be *be = a->be;
+	struct bh_key_command *r = ask_end(a);
+
+	error.s = (struct bh_bytes){text, strlen(text)};
+	r->value = &error;
+	r->req.status = BH_OK;
+	r->req.text[0] = '\0';
+	be_answer(be, &r->req);
+}
+
 /* The connection is gone, or the client. */
 static void
 lost(struct ask *a)
@@ -227,36 +242,105 @@ on_random(void *arg, redisReply *r)
 	on_reply(a, r);
 }
 
+/* A script in the place of a command, on the way that the command would have
+ * gone. */
 static void
-with_prefix(struct ask *a, enum rscript script)
+run_script(struct ask *a, enum rscript script, const char *text, int nkeys,
+    int argc, const char **argv, const size_t *lens)
 {
-	if (!rscript_call(a->be, script, 0, 1, (const char *[]){
-	    a->be->config.prefix}, NULL, on_reply, a))
+	const char *words[8] = {"EVAL", text, nkeys ? "1" : "0"};
+	size_t sizes[8] = {4, strlen(text), 1};
+
+	if (!a->conn) {
+		if (!rscript_call(a->be, script, nkeys, argc, argv, lens,
+		    on_reply, a))
+			away(a);
+		return;
+	}
+	for (int i = 0; i < argc; i++) {
+		words[3 + i] = argv[i];
+		sizes[3 + i] = lens ? lens[i] : strlen(argv[i]);
+	}
+	if (!send_words(a, 3 + argc, words, sizes, on_reply))
 		away(a);
 }
 
+static bool
+flush_ok(const struct bh_bytes *argv, size_t argc)
+{
+	return argc == 1 || (argc == 2 && (is(argv[1], "ASYNC") ||
+	    is(argv[1], "SYNC")));
+}
+
+/* What is malformed, the server refuses. */
 static void
 flush(struct ask *a)
 {
-	with_prefix(a, RSCRIPT_FLUSH);
+	const struct bh_key_command *r = a->r;
+
+	if (flush_ok(r->argv, r->argc))
+		run_script(a, RSCRIPT_FLUSH, rlua_flush, 0, 1,
+		    (const char *[]){a->be->config.prefix}, NULL);
+	else
+		send_as_is(a, r->argv, r->argc, on_reply);
 }
 
 static void
 size(struct ask *a)
 {
-	with_prefix(a, RSCRIPT_DBSIZE);
+	run_script(a, RSCRIPT_DBSIZE, rlua_dbsize, 0, 1,
+	    (const char *[]){a->be->config.prefix}, NULL);
+}
+
+static bool
+delex_ok(const struct bh_bytes *argv, size_t argc)
+{
+	return argc == 2 || (argc == 4 && (is(argv[2], "IFEQ") ||
+	    is(argv[2], "IFNE")));
+}
+
+/* Older servers do not have it. */
+static void
+delex(struct ask *a)
+{
+	const struct bh_bytes *argv = a->r->argv;
+	const char *words[3];
+	size_t lens[3], n = 0;
+
+	if (!delex_ok(argv, a->r->argc)) {
+		answer_error(a, "ERR syntax error");
+		return;
+	}
+	for (size_t i = 1; i < a->r->argc; i++) {
+		words[n] = argv[i].data ? argv[i].data : "";
+		lens[n++] = argv[i].len;
+	}
+	run_script(a, RSCRIPT_DELEX, rlua_delex, 1, (int)n, words, lens);
 }
 
 /* --- EXEC --- */
 
+/* -1: it is none, or is larger than a limiter takes. */
 static int64_t
 number(struct bh_bytes b)
 {
-	char text[24];
+	int64_t n = 0;
 
-	snprintf(text, sizeof(text), "%.*s", b.len < 23 ? (int)b.len : 23,
-	    b.data ? b.data : "");
-	return strtoll(text, NULL, 10);
+	if (b.len == 0 || b.len > 10)
+		return -1;
+	for (size_t i = 0; i < b.len; i++) {
+		if (b.data[i] < '0' || b.data[i] > '9')
+			return -1;
+		n = 10 * n + (b.data[i] - '0');
+	}
+	return n;
+}
+
+static int
+names_in(struct bh_bytes command)
+{
+	return is(command, "KEYS") ? RVALUE_KEYS :
+	    is(command, "SCAN") ? RVALUE_SCAN : RVALUE_ALL;
 }
 
 static void
@@ -282,7 +366,9 @@ on_exec(void *arg, redisReply *reply)
 			v = rvalue_throttle(v, reply->element[i],
 			    number(q->argv[2]) + 1);
 		else
-			v = rvalue_fill(v, reply->element[i]);
+			v = rvalue_filter(v, reply->element[i],
+			    &(struct rvalue_filter){a->filter.prefix,
+			    names_in(q->argv[0])});
 	}
 	answer(a, values);
 }
@@ -304,10 +390,9 @@ exec_word(struct ask *a, int argc, const char **argv, const size_t *lens,
 }
 
 static void
-exec_throttle(struct ask *a, const struct bh_queued *q)
+exec_limit(struct ask *a, const struct bh_queued *q, const char *key,
+    size_t len)
 {
-	size_t len;
-	char *key = rthrottle_key(a->be, q->argv[1], &len);
 	char burst[24], per[24];
 	const char *argv[] = {"EVAL", rlua_throttle, "1", key, "",
 	    q->argc > 5 ? q->argv[5].data : "1", q->argv[3].data, per, burst};
@@ -325,7 +410,44 @@ exec_throttle(struct ask *a, const struct bh_queued *q)
 	lens[7] = strlen(per);
 	lens[8] = strlen(burst);
 	exec_word(a, 9, argv, lens, no_reply);
+}
+
+static bool
+throttle_ok(const struct bh_queued *q)
+{
+	return q->argc <= 6 && number(q->argv[2]) >= 0 &&
+	    number(q->argv[3]) > 0 && number(q->argv[4]) > 0 &&
+	    (q->argc < 6 || number(q->argv[5]) >= 0);
+}
+
+static void
+exec_throttle(struct ask *a, const struct bh_queued *q)
+{
+	size_t len;
+	char *key;
+
+	if (!throttle_ok(q)) {
+		exec_word(a, 3, (const char *[]){"EVAL", "return redis."
+		    "error_reply('ERR expected whole numbers after the key')",
+		    "0"}, NULL, no_reply);
+		return;
+	}
+	key = rthrottle_key(a->be, q->argv[1], &len);
+	exec_limit(a, q, key, len);
 	free(key);
+}
+
+static void
+exec_delex(struct ask *a, const struct bh_queued *q)
+{
+	const char *argv[6] = {"EVAL", rlua_delex, "1"};
+	size_t lens[6] = {4, strlen(rlua_delex), 1};
+
+	for (size_t i = 1; i < q->argc; i++) {
+		argv[2 + i] = q->argv[i].data ? q->argv[i].data : "";
+		lens[2 + i] = q->argv[i].len;
+	}
+	exec_word(a, (int)q->argc + 2, argv, lens, no_reply);
 }
 
 static void
@@ -338,7 +460,17 @@ exec_one(struct ask *a, const struct bh_queued *q)
 		exec_throttle(a, q);
 		return;
 	}
-	if (is(q->argv[0], "FLUSHALL") || is(q->argv[0], "FLUSHDB")) {
+	if (is(q->argv[0], "DBSIZE") && q->argc == 1) {
+		exec_word(a, 4, (const char *[]){"EVAL", rlua_dbsize, "0",
+		    a->be->config.prefix}, NULL, no_reply);
+		return;
+	}
+	if (is(q->argv[0], "DELEX") && delex_ok(q->argv, q->argc)) {
+		exec_delex(a, q);
+		return;
+	}
+	if ((is(q->argv[0], "FLUSHALL") || is(q->argv[0], "FLUSHDB")) &&
+	    flush_ok(q->argv, q->argc)) {
 		exec_word(a, 4, (const char *[]){"EVAL", rlua_flush, "0",
 		    a->be->config.prefix}, NULL, no_reply);
 		return;
@@ -451,6 +583,7 @@ static const struct {
 	{"EXEC", exec, NULL, RVALUE_ALL},
 	{"FLUSHALL", flush, NULL, RVALUE_ALL},
 	{"FLUSHDB", flush, NULL, RVALUE_ALL},
+	{"DELEX", delex, NULL, RVALUE_ALL},
 	{"DBSIZE", size, NULL, RVALUE_ALL},
 	{"RANDOMKEY", NULL, on_random, RVALUE_ALL},
 	{"KEYS", NULL, on_reply, RVALUE_KEYS},

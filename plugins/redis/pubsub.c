@@ -17,6 +17,7 @@
 
 #include "redis/mem.h"
 #include "redis/part.h"
+#include "redis/value.h"
 
 struct pattern {
 	char *text;
@@ -278,7 +279,9 @@ on_message(struct redis_be *be, const redisReply *r)
 	    (size_t)r->element[1]->len);
 	struct sent *s;
 
-	if (!one || !be->events)
+	/* Our own channels match the patterns of users too. */
+	if (!one || !be->events || rvalue_own(topic->str,
+	    (size_t)topic->len, be->config.prefix))
 		return;
 	if (!p->topic || one->seen == p->serial ||
 	    !same(topic, p->topic, p->topic_len) ||
@@ -449,8 +452,15 @@ rpubsub_publish(void *arg, struct bh_publish *r)
 {
 	struct redis_be *be = arg;
 	struct rpubsub *p = be->pubsub;
-	struct sent *s = mem_new(sizeof(*s));
+	struct sent *s;
 
+	if (rvalue_own(r->topic.data, r->topic.len, be->config.prefix)) {
+		be_fail(be, &r->req, BH_E_BADARG, "topics that begin with '%s'"
+		    " (backend.prefix) are Bellhop's own",
+		    be->config.prefix);
+		return;
+	}
+	s = mem_new(sizeof(*s));
 	s->be = be;
 	s->r = r;
 	s->held = true;

@@ -58,15 +58,13 @@ rvalue_own(const char *name, size_t len, const char *prefix)
 }
 
 /* An array of names. */
-static void
+static struct bh_value *
 fill_names(struct bh_value *v, const redisReply *r, const char *prefix)
 {
 	struct bh_value *names = v, *next = v + 1;
 
-	if (r->type != REDIS_REPLY_ARRAY) {
-		(void)rvalue_fill(v, r);
-		return;
-	}
+	if (r->type != REDIS_REPLY_ARRAY)
+		return rvalue_fill(v, r);
 	*names = (struct bh_value){.type = BH_ARRAY};
 	for (size_t i = 0; i < r->elements; i++) {
 		const redisReply *e = r->element[i];
@@ -77,6 +75,21 @@ fill_names(struct bh_value *v, const redisReply *r, const char *prefix)
 		next = rvalue_fill(next, e);
 		names->n++;
 	}
+	return next;
+}
+
+struct bh_value *
+rvalue_filter(struct bh_value *v, const redisReply *r,
+    const struct rvalue_filter *f)
+{
+	if (f->what == RVALUE_KEYS)
+		return fill_names(v, r, f->prefix);
+	if (f->what != RVALUE_SCAN || r->type != REDIS_REPLY_ARRAY ||
+	    r->elements != 2)
+		return rvalue_fill(v, r);
+	*v = (struct bh_value){.type = BH_ARRAY, .n = 2};
+	return fill_names(rvalue_fill(v + 1, r->element[0]), r->element[1],
+	    f->prefix);
 }
 
 struct bh_value *
@@ -84,16 +97,7 @@ rvalue_new(const redisReply *r, const struct rvalue_filter *f)
 {
 	struct bh_value *v = mem_new(rvalue_count(r) * sizeof(*v));
 
-	if (f->what == RVALUE_KEYS) {
-		fill_names(v, r, f->prefix);
-	} else if (f->what == RVALUE_SCAN && r->type == REDIS_REPLY_ARRAY &&
-	    r->elements == 2) {
-		v[0] = (struct bh_value){.type = BH_ARRAY, .n = 2};
-		(void)rvalue_fill(v + 1, r->element[0]);
-		fill_names(v + 2, r->element[1], f->prefix);
-	} else {
-		(void)rvalue_fill(v, r);
-	}
+	(void)rvalue_filter(v, r, f);
 	return v;
 }
 

@@ -20,6 +20,8 @@ struct bh_value *rvalue_new(const struct redisReply *r,
 size_t rvalue_count(const struct redisReply *r);
 /* Writes the values to v; the place behind them. */
 struct bh_value *rvalue_fill(struct bh_value *v, const struct redisReply *r);
+struct bh_value *rvalue_filter(struct bh_value *v,
+    const struct redisReply *r, const struct rvalue_filter *f);
 /* The five integers of CL.THROTTLE from the answer of lua/throttle.lua. */
 struct bh_value *rvalue_throttle(struct bh_value *v,
     const struct redisReply *r, int64_t burst);

@@ -4,6 +4,8 @@ import json
 import os
 import time
 
+import pytest
+
 from daemon import TOP, wait_until
 from lua import fetch_json
 
@@ -151,6 +153,7 @@ def test_a_job_of_a_batch_has_steps_and_may_not_sleep(c):
     assert "perform_batch" in why
 
 
+@pytest.mark.embedded("doctor reads bellhop.db")
 def test_a_batch_survives_a_killed_daemon(make):
     d = make(scripts={"a.lua": batch(
         "a", "queue.add('begun', ids(jobs)) "

@@ -7,6 +7,8 @@ import pytest
 
 from daemon import wait_until
 
+pytestmark = pytest.mark.embedded("the clock of the daemon; a server has its own")
+
 HOUR = 3600 * 1000
 DAY = 24 * HOUR
 

@@ -59,6 +59,7 @@ BAD = [
 ]
 
 
+@pytest.mark.embedded("bellhop.db, plugin_dir")
 @pytest.mark.parametrize("line, named", BAD, ids=[b[0] for b in BAD])
 def test_check_names_file_line_and_cause(make, line, named):
     d = make(start=False)
@@ -105,6 +106,7 @@ def test_version_and_usage():
     assert "nonsense" in p.stderr
 
 
+@pytest.mark.embedded("bellhop.db, plugin_dir")
 def test_state_dir_on_the_command_line(make):
     d = make(start=False)
     other = os.path.join(d.root, "elsewhere")
@@ -324,6 +326,7 @@ def written(make):
     return d
 
 
+@pytest.mark.embedded("bellhop.db, plugin_dir")
 def test_a_newer_schema(make):
     d = written(make)
     with sqlite3.connect(d.db) as db:
@@ -335,6 +338,7 @@ def test_a_newer_schema(make):
     assert d.db in err
 
 
+@pytest.mark.embedded("bellhop.db, plugin_dir")
 def test_a_corrupt_database(make):
     d = written(make)
     for name in ("bellhop.db-wal", "bellhop.db-shm"):
@@ -352,6 +356,7 @@ def test_a_corrupt_database(make):
     assert os.path.getsize(d.db) == size
 
 
+@pytest.mark.embedded("bellhop.db, plugin_dir")
 def test_a_damaged_page(make):
     d = make()
     d.client().madd("q", ["x" * 1000] * 500)
@@ -380,6 +385,7 @@ def test_a_second_daemon_on_one_state_dir(make):
     assert d.client().state(id) == "waiting"
 
 
+@pytest.mark.embedded("bellhop.db, plugin_dir")
 def test_a_database_that_someone_else_locks(make):
     d = written(make)
     db = sqlite3.connect(d.db, isolation_level=None)

@@ -14,6 +14,8 @@ import pytest
 from daemon import StartError, wait_until
 from resp import Closed, RespError
 
+pytestmark = pytest.mark.embedded("journal, bellhop.db")
+
 ROUNDS = int(os.environ.get("BELLHOP_CRASH_ROUNDS", "12"))
 SEED = int(os.environ.get("BELLHOP_CRASH_SEED", str(random.randrange(10**6))))
 

@@ -291,6 +291,7 @@ def test_tokens(bh, c):
 
 # The database.
 
+@pytest.mark.embedded("bellhop.db")
 def test_backup_and_restore(make, tmp_path):
     d = make()
     c = d.client()
@@ -314,6 +315,7 @@ def test_backup_and_restore(make, tmp_path):
     assert jobs[7]["payload"] == "payload 7"
 
 
+@pytest.mark.embedded("bellhop.db")
 def test_backup_under_load(make, tmp_path):
     d = make()
     c = d.client()
@@ -329,6 +331,7 @@ def test_backup_under_load(make, tmp_path):
     db.close()
 
 
+@pytest.mark.embedded("bellhop.db")
 def test_backup_does_not_overwrite_silently_or_fail_silently(bh):
     r = bh.ctl("backup", "/no/such/directory/copy.db")
     assert r.status == 1
@@ -347,6 +350,7 @@ def test_restore_of_rubbish_keeps_what_is_there(make, tmp_path):
     assert d.client().state(id) == "waiting"
 
 
+@pytest.mark.embedded("bellhop.db")
 def test_doctor(bh, c, q):
     c.add(q, "x")
     c.fetch1(q)
@@ -354,6 +358,7 @@ def test_doctor(bh, c, q):
     assert bh.ctl("--json", "doctor").status == 0
 
 
+@pytest.mark.embedded("bellhop.db")
 def test_doctor_of_a_stopped_daemon(make):
     d = make()
     d.client().add("q", "x")

@@ -9,6 +9,8 @@ import pytest
 from daemon import wait_until
 from resp import RespError
 
+pytestmark = pytest.mark.embedded("the disk of bellhop.db")
+
 BLOB = 100000
 
 

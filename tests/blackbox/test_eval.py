@@ -138,6 +138,7 @@ LOOPS = {
 }
 
 
+@pytest.mark.embedded("limits of scripts are the server's")
 @pytest.mark.parametrize("name", LOOPS)
 def test_an_endless_script_that_only_reads_is_stopped(bh, c, name, q):
     with bh.client() as other, bh.client() as waiting:
@@ -156,6 +157,7 @@ def test_an_endless_script_that_only_reads_is_stopped(bh, c, name, q):
         assert c.call("EVAL", "return 'well'", 0) == "well"
 
 
+@pytest.mark.embedded("limits of scripts are the server's")
 def test_a_script_that_has_written_goes_on(bh, c):
     """Others are told that the daemon is busy, and nobody can kill it."""
     script = """
@@ -188,6 +190,7 @@ def test_a_script_that_has_written_goes_on(bh, c):
         assert other.error("SCRIPT", "KILL").word == "NOTBUSY"
 
 
+@pytest.mark.embedded("limits of scripts are the server's")
 def test_script_kill(make):
     d = make({"eval_time": "1h"})
     with d.client() as c, d.client() as other:
@@ -227,6 +230,7 @@ EATERS = {
 }
 
 
+@pytest.mark.embedded("limits of scripts are the server's")
 @pytest.mark.parametrize("name", EATERS)
 def test_a_memory_eater_fails_cleanly(bh, c, name):
     c.call("SET", "kept", 1)
@@ -239,6 +243,7 @@ def test_a_memory_eater_fails_cleanly(bh, c, name):
         2000000
 
 
+@pytest.mark.embedded("limits of scripts are the server's")
 def test_a_script_commits_as_a_whole(make):
     d = make({"eval_time": "1h", "keys_durability": "commit"})
     script = """
@@ -275,6 +280,7 @@ def test_a_script_commits_as_a_whole(make):
         assert c.call("LRANGE", "list", 0, -1) == ["a"]
 
 
+@pytest.mark.embedded("limits of scripts are the server's")
 def test_the_cache_of_scripts_has_an_end(bh, c):
     first = "return 'first'"
     c.call("EVAL", first, 0)
@@ -284,6 +290,7 @@ def test_the_cache_of_scripts_has_an_end(bh, c):
     assert c.call("EVAL", first, 0) == "first"
 
 
+@pytest.mark.embedded("limits of scripts are the server's")
 def test_limits_and_messages_from_scripts(c):
     taken = c.call("EVAL", """
       local a = redis.call('CL.THROTTLE', KEYS[1], 1, 1, 3600)
@@ -294,6 +301,7 @@ def test_limits_and_messages_from_scripts(c):
     assert taken == [0, 0, 1, 0]
 
 
+@pytest.mark.embedded("limits of scripts are the server's")
 @pytest.mark.parametrize("command", [
     "'JOB.ADD','q','x'", "'QUEUE.PAUSE','q'", "'MULTI'", "'WATCH','a'",
     "'EVAL','return 1',0", "'SCRIPT','FLUSH'", "'BLPOP','a',0", "'MONITOR'",
@@ -332,6 +340,7 @@ def test_roles(make):
         assert c.call("EVAL", "return redis.call('FLUSHALL')", 0) == "OK"
 
 
+@pytest.mark.embedded("limits of scripts are the server's")
 def test_full_memory_is_an_error_of_the_call(make):
     d = make({"keys_memory": "64KiB"})
     with d.client() as c:
@@ -343,6 +352,7 @@ def test_full_memory_is_an_error_of_the_call(make):
         assert c.call("EVAL", "return redis.call('DEL','k1','k2')", 0) == 2
 
 
+@pytest.mark.embedded("limits of scripts are the server's")
 def test_a_walk_inside_of_a_script(bh, c):
     c.pipe([["SET", "walk:%d" % i, "x"] for i in range(20000)])
     n = c.call("EVAL", "return #redis.call('KEYS', 'walk:*')", 0)

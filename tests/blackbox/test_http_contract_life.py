@@ -93,6 +93,7 @@ def takes(d):
         return False
 
 
+@pytest.mark.embedded("max_disk, volatile keys")
 def test_diskfull(make):
     d = make({"max_disk": "8MiB"}, http=True)
     with Web(d) as w:
@@ -220,6 +221,7 @@ def test_every_202_survives_kill_9(make, durability):
                 "q%d" % n, str(i)), (id, job)
 
 
+@pytest.mark.embedded("max_disk, volatile keys")
 def test_a_204_survives_kill_9(make):
     d = make(http=True)
     with Web(d) as w:

@@ -229,6 +229,7 @@ def test_lock_waits_only_as_long_as_it_is_told(c):
     assert jobs(c, "lock", [{"key": "l2", "wait": "30ms"}]) == [[False]]
 
 
+@pytest.mark.embedded("volatile and durable keys")
 def test_lock_of_a_killed_run_is_free(c):
     i = c.add("lock", '{"key": "l3", "hang": true}', TIMEOUT=300)
     wait_until(lambda: c.call("EXISTS", "held:l3"), "the lock")
@@ -263,6 +264,7 @@ def test_errors_name_the_line_of_the_script(c):
 # The cache and its bounds.
 
 
+@pytest.mark.embedded("volatile and durable keys")
 def test_cache_stays_within_its_memory(c):
     c.call("SET", "kept", "x" * 100000)
     c.call("SET", "cache:hot", "1")
@@ -279,6 +281,7 @@ def test_cache_stays_within_its_memory(c):
     assert c.call("GET", "cache:5999") == "x" * 500
 
 
+@pytest.mark.embedded("volatile and durable keys")
 def test_durable_keys_stop_at_their_memory(make):
     d = make({"keys_memory": "1MiB"})
     c = d.client()
@@ -302,6 +305,7 @@ def test_durable_keys_stop_at_their_memory(make):
     assert d.client().call("GET", "k0") == "again"
 
 
+@pytest.mark.embedded("volatile and durable keys")
 def test_prefixes_are_an_option(make):
     d = make(config='keys = { volatile = [ "tmp:", "c" ]; };')
     c = d.client()
@@ -318,6 +322,7 @@ def test_prefixes_are_an_option(make):
 # What is kept.
 
 
+@pytest.mark.embedded("volatile and durable keys")
 def test_keys_survive_restart_with_their_expiry(make):
     d = make()
     c = d.client()
@@ -343,6 +348,7 @@ def test_keys_survive_restart_with_their_expiry(make):
     assert d.start().client().call("KEYS", "*") == ["after"]
 
 
+@pytest.mark.embedded("volatile and durable keys")
 def test_acknowledged_writes_survive_kill(make):
     d = make()
     told = {}
@@ -408,6 +414,7 @@ def test_walks_let_others_through(bh, c):
 # Limiters and roles.
 
 
+@pytest.mark.embedded("volatile and durable keys")
 def test_limiters_outlive_a_restart_where_they_shall(make):
     for durable, left in ((False, 1), (True, 0)):
         d = make({"limits_durable": durable})

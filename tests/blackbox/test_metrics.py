@@ -5,6 +5,8 @@ import os
 import re
 import subprocess
 
+import pytest
+
 from daemon import TOP, find_binary, wait_until
 from exposition import parse, value
 from resp import RespError
@@ -75,6 +77,7 @@ def test_schedules_are_shown(c, q):
                      outcome=outcome) == 0
 
 
+@pytest.mark.embedded("figures of the own store")
 def test_scripts_and_commits(c):
     before = metrics(c)
     job = c.call("JOB.WAIT", c.add("work", "good"), 30000)
@@ -101,6 +104,7 @@ def test_connections_and_errors(bh, c):
         before, "bellhop_command_errors_total") + 1
 
 
+@pytest.mark.embedded("figures of the own store")
 def test_keys_are_counted(c):
     before = metrics(c)
     c.call("SET", "some:key", "v")

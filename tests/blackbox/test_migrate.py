@@ -13,6 +13,8 @@ from daemon import (Daemon, StartError, find_binary, plugin_dir,
                     wait_until)
 from resp import RespError
 
+pytestmark = pytest.mark.embedded("it has backends of its own")
+
 HOUR = 3600 * 1000
 
 REDIS = """

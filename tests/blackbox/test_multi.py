@@ -112,6 +112,7 @@ def test_a_watched_key_that_expires_has_changed(bh, c):
     assert c.call("EXEC") is None
 
 
+@pytest.mark.embedded("limits of the own keyspace")
 def test_an_evicted_key_has_changed(make):
     d = make({"cache_memory": "64KiB"})
     with d.client() as c:
@@ -229,6 +230,7 @@ def test_what_is_queued_has_limits(c):
     assert c.call("GET", "big") is None
 
 
+@pytest.mark.embedded("limits of the own keyspace")
 def test_a_client_watches_only_so_many(c):
     for i in range(11):
         c.send("WATCH", *["%d.%d" % (i, k) for k in range(990)])
@@ -240,6 +242,7 @@ def test_a_client_watches_only_so_many(c):
     assert c.call("EXEC") == []
 
 
+@pytest.mark.embedded("limits of the own keyspace")
 def test_full_memory_refuses_the_whole(make):
     d = make({"keys_memory": "64KiB"})
     with d.client() as c:

@@ -110,6 +110,7 @@ def test_a_plugin_without_init_is_refused(make):
     assert refused(d) == "plugin 'idle': %s has no init()" % path
 
 
+@pytest.mark.embedded("a plugin_dir of its own")
 def test_what_init_says_is_the_reason(make):
     d = make(start=False)
     build(d, "moody", 'snprintf(err, BH_ERROR_TEXT, "not before noon");'
@@ -117,6 +118,7 @@ def test_what_init_says_is_the_reason(make):
     assert refused(d) == "plugin 'moody': not before noon"
 
 
+@pytest.mark.embedded("a plugin_dir of its own")
 def test_an_option_that_does_not_exist_is_a_bug_of_the_plugin(make):
     d = make(start=False)
     build(d, "curious", 'host->option_int("no_such_option");')
@@ -126,6 +128,7 @@ def test_an_option_that_does_not_exist_is_a_bug_of_the_plugin(make):
     os.unlink(d.stderr)             # it is meant to die of a bug
 
 
+@pytest.mark.embedded("a plugin_dir of its own")
 def test_an_unknown_backend_is_refused(make):
     d = make(start=False)
     d.write_config(config='backend = { type = "oracle"; };')
@@ -225,6 +228,7 @@ def test_a_killed_connection_has_no_rights(make):
         pass                    # it is closed: as well
 
 
+@pytest.mark.embedded("a plugin_dir of its own")
 def test_the_example_of_the_readme(make):
     with open(os.path.join(TOP, "plugins", "README.md"),
               encoding="utf-8") as f:

@@ -13,6 +13,8 @@ from daemon import Daemon, plugin_dir, wait_until
 from lua import script
 from resp import Client, RespError
 
+pytestmark = pytest.mark.embedded("it has backends of its own")
+
 CONFIG = """
 plugins = [ "redis" ];
 backend = { type = "redis"; url = "unix:%s"; };

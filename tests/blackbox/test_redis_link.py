@@ -10,6 +10,8 @@ from daemon import free_port, wait_until
 from redisserver import KEEPS, Authority, Sentinel, Server
 from resp import RespError
 
+pytestmark = pytest.mark.embedded("it has backends of its own")
+
 
 @pytest.fixture
 def server():

@@ -10,6 +10,8 @@ from daemon import Daemon, wait_until
 from lua import script
 from resp import Client
 
+pytestmark = pytest.mark.embedded("it has backends of its own")
+
 # A handler's lease is 30 s long; nobody frees it earlier when its daemon has
 # died and does not come back.
 LEASE = 120

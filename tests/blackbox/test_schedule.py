@@ -323,6 +323,7 @@ def outcomes(c, name):
     return [t["outcome"] for t in schedule(c, name)["ticks"]]
 
 
+@pytest.mark.embedded("the clock of the daemon, bellhop.db")
 def test_a_day_away_is_made_up_for_once(clocked):
     c = clocked.client()
     now = datetime.datetime.now(datetime.timezone.utc)
@@ -343,6 +344,7 @@ def test_a_day_away_is_made_up_for_once(clocked):
     assert c.fetch("o") == []
 
 
+@pytest.mark.embedded("the clock of the daemon, bellhop.db")
 def test_1970_repeats_nothing(clocked):
     c = clocked.client()
     now = datetime.datetime.now(datetime.timezone.utc)
@@ -366,6 +368,7 @@ def test_1970_repeats_nothing(clocked):
     assert c.fetch("o") == [] and outcomes(c, "o") == ["late"]
 
 
+@pytest.mark.embedded("the clock of the daemon, bellhop.db")
 def test_kill_9_loses_and_doubles_no_tick(make):
     """Each second has one tick, whenever the daemon dies."""
     d = make()

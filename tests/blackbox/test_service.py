@@ -169,6 +169,7 @@ def ended_idle(d):
     return d
 
 
+@pytest.mark.embedded("idle_exit")
 def test_an_idle_daemon_ends_and_the_next_client_is_served(make_held):
     d = ended_idle(make_held(http=True))
     # It waits in the backlog, which is what starts the daemon.
@@ -180,6 +181,7 @@ def test_an_idle_daemon_ends_and_the_next_client_is_served(make_held):
     ended_idle(d)
 
 
+@pytest.mark.embedded("idle_exit")
 def test_a_client_keeps_it(make_held):
     d = make_held(http=True)
     c = d.client()
@@ -190,6 +192,7 @@ def test_a_client_keeps_it(make_held):
     ended_idle(d)
 
 
+@pytest.mark.embedded("idle_exit")
 def test_a_delayed_job_keeps_it_until_it_has_run(make_held):
     d = make_held(scripts={"log.lua": LOG})
     with d.client() as c:
@@ -199,6 +202,7 @@ def test_a_delayed_job_keeps_it_until_it_has_run(make_held):
     assert d.client().state(job) == "completed"
 
 
+@pytest.mark.embedded("idle_exit")
 def test_a_delayed_job_without_handler_keeps_it_until_due(make_held):
     d = make_held()
     with d.client() as c:
@@ -208,6 +212,7 @@ def test_a_delayed_job_without_handler_keeps_it_until_due(make_held):
     assert time.time() * 1000 >= due
 
 
+@pytest.mark.embedded("idle_exit")
 def test_a_job_of_an_outside_worker_keeps_it(make_held):
     d = make_held()
     with d.client() as c:
@@ -219,6 +224,7 @@ def test_a_job_of_an_outside_worker_keeps_it(make_held):
     assert d.client().get(job["id"])["stalled"] == 1
 
 
+@pytest.mark.embedded("idle_exit")
 def test_a_schedule_keeps_it(make_held):
     d = make_held(idle="50ms", scripts={"log.lua": LOG})
     with d.client() as c:
@@ -229,6 +235,7 @@ def test_a_schedule_keeps_it(make_held):
     ended_idle(d)
 
 
+@pytest.mark.embedded("idle_exit")
 def test_what_waits_for_somebody_does_not_keep_it(make_held):
     d = make_held(scripts={"log.lua": LOG})
     with d.client() as c:
@@ -238,6 +245,7 @@ def test_what_waits_for_somebody_does_not_keep_it(make_held):
     ended_idle(d)
 
 
+@pytest.mark.embedded("idle_exit")
 def test_a_held_queue_keeps_it(make_held):
     d = make_held(scripts={"log.lua": LOG})
     with d.client() as c:
@@ -248,6 +256,7 @@ def test_a_held_queue_keeps_it(make_held):
     assert d.client().state(job) == "completed"
 
 
+@pytest.mark.embedded("idle_exit")
 def test_idle_exit_is_taken_by_a_reload(make_held):
     d = make_held(idle="0s")
     d.write_config({"idle_exit": "100ms"})

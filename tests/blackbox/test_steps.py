@@ -163,6 +163,7 @@ def test_cancel_ends_a_sleep(c):
     assert c.fetch("before") == []
 
 
+@pytest.mark.embedded("journal, bellhop.db")
 def test_a_sleep_outlives_a_restart_and_kill_9(make):
     d = make(scripts={"sleeper.lua": SCRIPTS["sleeper.lua"]})
     c = d.client()
@@ -214,6 +215,7 @@ LOST = script("lost", """
 """)
 
 
+@pytest.mark.embedded("journal, bellhop.db")
 def test_a_step_of_a_lost_attempt_ends_the_run(make):
     d = make({"log_level": "debug"}, scripts={"lost.lua": LOST})
     c = d.client()
@@ -268,6 +270,7 @@ def live(d, point, n):
     return id, died
 
 
+@pytest.mark.embedded("journal, bellhop.db")
 @pytest.mark.parametrize("point, stride", [
     ("begin", 1), ("apply", 4), ("commit-before", 1), ("commit-after", 1),
     ("ack", 1)])

@@ -33,6 +33,7 @@ def others(bh):
         c.close()
 
 
+@pytest.mark.embedded("waiting clients have connections of their own")
 def test_first_come_first_served(c, others, q):
     clients = others(5)
     for x in clients:
