@@ -243,20 +243,15 @@ on_random(void *arg, redisReply *r)
 }
 
 /* A script in the place of a command, on the way that the command would have
- * gone. */
+ * gone, and whole: one that the server would not know (SCRIPT FLUSH) would
+ * come too late when it is sent again. */
 static void
-run_script(struct ask *a, enum rscript script, const char *text, int nkeys,
-    int argc, const char **argv, const size_t *lens)
+run_script(struct ask *a, const char *text, int nkeys, int argc,
+    const char **argv, const size_t *lens)
 {
 	const char *words[8] = {"EVAL", text, nkeys ? "1" : "0"};
 	size_t sizes[8] = {4, strlen(text), 1};
 
-	if (!a->conn) {
-		if (!rscript_call(a->be, script, nkeys, argc, argv, lens,
-		    on_reply, a))
-			away(a);
-		return;
-	}
 	for (int i = 0; i < argc; i++) {
 		words[3 + i] = argv[i];
 		sizes[3 + i] = lens ? lens[i] : strlen(argv[i]);
@@ -279,7 +274,7 @@ flush(struct ask *a)
 	const struct bh_key_command *r = a->r;
 
 	if (flush_ok(r->argv, r->argc))
-		run_script(a, RSCRIPT_FLUSH, rlua_flush, 0, 1,
+		run_script(a, rlua_flush, 0, 1,
 		    (const char *[]){a->be->config.prefix}, NULL);
 	else
 		send_as_is(a, r->argv, r->argc, on_reply);
@@ -288,7 +283,7 @@ flush(struct ask *a)
 static void
 size(struct ask *a)
 {
-	run_script(a, RSCRIPT_DBSIZE, rlua_dbsize, 0, 1,
+	run_script(a, rlua_dbsize, 0, 1,
 	    (const char *[]){a->be->config.prefix}, NULL);
 }
 
@@ -315,7 +310,7 @@ delex(struct ask *a)
 		words[n] = argv[i].data ? argv[i].data : "";
 		lens[n++] = argv[i].len;
 	}
-	run_script(a, RSCRIPT_DELEX, rlua_delex, 1, (int)n, words, lens);
+	run_script(a, rlua_delex, 1, (int)n, words, lens);
 }
 
 /* --- EXEC --- */

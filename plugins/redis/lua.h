@@ -6,6 +6,9 @@
 extern const char rlua_prelude[];
 extern const char rlua_batch[];
 extern const char rlua_claim[];
+extern const char rlua_dbsize[];
+extern const char rlua_delex[];
+extern const char rlua_flush[];
 #define SCRIPT(name, before, file) extern const char file[];
 #include "redis/script.def"
 #undef SCRIPT

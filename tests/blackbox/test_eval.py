@@ -323,6 +323,7 @@ def test_functions_are_not_offered(c):
         assert c.error(*command).text.startswith("unknown command")
 
 
+@pytest.mark.embedded("known difference: a script may flush")
 def test_roles(make):
     d = make({"loopback_role": "producer"})
     with d.client(tcp=True) as c:
@@ -389,6 +390,7 @@ def test_redis_py_scripts_and_locks(bh):
     r.close()
 
 
+@pytest.mark.embedded("redis.log writes the server's log")
 def test_no_script_is_seen_in_the_logs_twice(bh, c):
     c.call("EVAL", "for i = 1, 1000 do redis.log(redis.LOG_WARNING,"
            " 'loop ' .. i) end", 0)

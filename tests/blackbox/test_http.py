@@ -537,6 +537,7 @@ def test_what_was_received_is_answered_before_the_end(make):
         assert c.stats("p")["waiting"] == 500
 
 
+@pytest.mark.embedded("it locks bellhop.db")
 def test_a_call_that_outlives_its_connection_ends(make):
     d = make({"shutdown_grace": "0s"}, http=True)
     disk = sqlite3.connect(d.db, timeout=60, isolation_level=None)

@@ -293,6 +293,7 @@ def test_weights_share_the_attention(c, named):
     assert abs(got["light"] - 20) <= 10, got
 
 
+@pytest.mark.embedded("known difference: one fetch takes from one queue first")
 def test_weights_hold_inside_one_fetch(c, named):
     queues = [named("light"), named("heavy"), named("middle")]
     for q in queues:

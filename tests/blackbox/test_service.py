@@ -117,6 +117,7 @@ def test_a_hung_thread_gives_no_sign(make, manager):
     d.kill9()
 
 
+@pytest.mark.embedded("the first line is another")
 def test_under_a_journal_lines_have_a_priority_and_no_time(make):
     """Where the journal has no socket for records, its stream takes lines."""
     d = make()

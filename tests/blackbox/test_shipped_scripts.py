@@ -204,6 +204,7 @@ def comparable(line):
     return sorted(line.split(" ago  ")[-1])
 
 
+@pytest.mark.embedded("ids are others")
 def test_the_tutorial_is_true(make):
     d = make()
     c = d.client()
