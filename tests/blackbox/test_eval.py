@@ -56,7 +56,8 @@ def test_the_same_answers_as_redis(bh, real):
         (len(different),) + different[0])
 
 
-@pytest.mark.parametrize("proto", [2, 3])
+@pytest.mark.parametrize("proto", [2, pytest.param(
+    3, marks=pytest.mark.embedded("the server is asked in RESP2"))])
 def test_the_commands_answer_as_redis(bh, real, proto):
     known = "return 'known'"
     commands = [
