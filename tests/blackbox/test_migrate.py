@@ -170,8 +170,11 @@ def same(before, after):
 
 
 def moved_all(d):
-    wait_until(lambda: "done: " in d.err_text(), "the end of the move",
-               timeout=120)
+    def is_done():
+        log = d.err_text()
+        return log.rfind("done: ") > log.rfind("moving to Redis: ")
+
+    wait_until(is_done, "the end of the move", timeout=120)
 
 
 def order_of(c, queue):

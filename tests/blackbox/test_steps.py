@@ -249,6 +249,10 @@ CRASHER = script("crasher", """
 """, FAST)
 
 
+def is_idle(stats):
+    return stats["waiting"] + stats["active"] + stats["delayed"] == 0
+
+
 def live(d, point, n):
     """One life under this crash point: (id or None, whether it died)."""
     d.env["BELLHOP_TEST_CRASH"] = "%s:%d" % (point, n)
@@ -294,9 +298,7 @@ def test_what_a_step_returned_stays_over_kill_9(make, point, stride):
             assert c.get(id)["error_count"] == 0
         else:
             # It died before the answer, so there may be a job or not.
-            wait_until(lambda: c.stats("crasher")["waiting"] +
-                       c.stats("crasher")["active"] +
-                       c.stats("crasher")["delayed"] == 0, "the work's end")
+            wait_until(lambda: is_idle(c.stats("crasher")), "the work's end")
             c.call("QUEUE.PURGE", "seen", "waiting")
         d.stop()
         n += stride
