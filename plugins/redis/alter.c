@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What an operator does to one job. */
+#include "redis/away.h"
 #include "redis/admin.h"
 #include "redis/mem.h"
 #include "redis/part.h"
@@ -135,7 +136,7 @@ rlist_alter(void *arg, struct bh_alter *r)
 	struct redis_be *be = arg;
 	struct altering *a;
 
-	if (!be->ready) {
+	if (!raway_serves(be)) {
 		be_fail_away(be, &r->req);
 		return;
 	}

@@ -2,6 +2,7 @@
 #include <hiredis/hiredis.h>
 #include <stdarg.h>
 
+#include "redis/away.h"
 #include "redis/error.h"
 #include "redis/part.h"
 
@@ -38,7 +39,7 @@ void
 be_fail_away(struct redis_be *be, struct bh_req *req)
 {
 	be_fail(be, req, be->closing ? BH_E_CANCELED : BH_E_BACKEND, "%s",
-	    be->away);
+	    raway_why(be));
 }
 
 bool

@@ -43,6 +43,7 @@ struct raway {
 	struct held_list until_moved;	/* all of the local store */
 	struct held_list until_told;	/* all ends of jobs have been */
 	bool left;
+	char left_why[BH_ERROR_TEXT];
 };
 
 /* An entry on its way. */
@@ -227,9 +228,10 @@ raway_idle(const struct redis_be *be)
 }
 
 void
-raway_leave(struct redis_be *be)
+raway_leave(struct redis_be *be, const char *why)
 {
 	be->aside->left = true;
+	snprintf(be->aside->left_why, sizeof(be->aside->left_why), "%s", why);
 	fail_held(be, &be->aside->until_moved);
 }
 
@@ -237,6 +239,19 @@ bool
 raway_left(const struct redis_be *be)
 {
 	return be->aside->left;
+}
+
+bool
+raway_serves(const struct redis_be *be)
+{
+	return be->ready && !be->aside->left;
+}
+
+const char *
+raway_why(const struct redis_be *be)
+{
+	return !be->closing && be->aside->left ? be->aside->left_why :
+	    be->away;
 }
 
 bool
@@ -539,12 +554,6 @@ raway_turn(struct redis_be *be)
 
 /* --- the verbs --- */
 
-static bool
-at_hand(const struct redis_be *be)
-{
-	return be->ready && !be->aside->left;
-}
-
 static void
 put_again(struct redis_be *be, struct bh_req *req)
 {
@@ -645,7 +654,7 @@ raway_finish(void *arg, struct bh_finish *r)
 	char seed[RSEED];
 
 	r->req.priv.kind = 0;
-	if (at_hand(be)) {
+	if (raway_serves(be)) {
 		if (on_the_way(be, r->id))
 			doubt(be, &r->req, false, finish_again);
 		rjobs_finish(be, r);
@@ -672,7 +681,7 @@ raway_extend(void *arg, struct bh_extend *r)
 {
 	struct redis_be *be = arg;
 
-	if (!at_hand(be)) {
+	if (!raway_serves(be)) {
 		be_fail_away(be, &r->req);
 		return;
 	}
@@ -692,7 +701,7 @@ raway_alter(void *arg, struct bh_alter *r)
 {
 	struct redis_be *be = arg;
 
-	if (!at_hand(be)) {
+	if (!raway_serves(be)) {
 		be_fail_away(be, &r->req);
 		return;
 	}
@@ -724,7 +733,7 @@ get_there(struct redis_be *be, struct bh_get *r)
 
 	if (alias)
 		r->id = alias;
-	if (!at_hand(be)) {
+	if (!raway_serves(be)) {
 		/* Who waits for the end of a job waits for Redis as well. */
 		if (be->aside->left || r->wait_ms < 0 || r->why)
 			be_fail_away(be, &r->req);

@@ -32,9 +32,13 @@ bool raway_idle(const struct redis_be *be);
 bool raway_empty(const struct redis_be *be);
 int64_t raway_count(const struct redis_be *be);
 bool raway_cancel(struct redis_be *be, struct bh_req *req);
-/* Nothing is served any more. */
-void raway_leave(struct redis_be *be);
+/* Nothing is served any more; why may change. */
+void raway_leave(struct redis_be *be, const char *why);
 bool raway_left(const struct redis_be *be);
+/* Redis is there, and has not been left. */
+bool raway_serves(const struct redis_be *be);
+/* Why nothing is served: it has left, or Redis is away. */
+const char *raway_why(const struct redis_be *be);
 
 void raway_put(void *be, struct bh_put *r);
 void raway_reserve(void *be, struct bh_reserve *r);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What an operator does to a queue: at once, or to many of its jobs in slices
  * that each are one call. */
+#include "redis/away.h"
 #include "redis/admin.h"
 #include "redis/jobs.h"
 #include "redis/mem.h"
@@ -156,7 +157,7 @@ rlist_queue_alter(void *arg, struct bh_queue_alter *r)
 		    "purged: JOB.CANCEL ends one");
 		return;
 	}
-	if (!be->ready) {
+	if (!raway_serves(be)) {
 		be_fail_away(be, &r->req);
 		return;
 	}

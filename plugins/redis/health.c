@@ -87,12 +87,12 @@ rhealth_show(struct redis_be *be, struct bh_health *ret)
 	look(be);
 	*ret = be->health->figures;
 	ret->type = redis_ops.name;
-	ret->accepting = be->ready;
+	ret->accepting = be->ready && !raway_left(be);
 	ret->outbox = raway_count(be);
 	ret->outbox_open = !be->ready && !raway_left(be) && raway_armed(be);
 	ret->commits_total = ret->commit_rows_total = be->activity;
-	snprintf(ret->text, sizeof(ret->text), "%.199s", be->ready ?
-	    rserver_loss(be) : be->away);
+	snprintf(ret->text, sizeof(ret->text), "%.199s", ret->accepting ?
+	    rserver_loss(be) : raway_why(be));
 }
 
 void

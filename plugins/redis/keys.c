@@ -618,7 +618,7 @@ rkeys_command(void *arg, struct bh_key_command *r)
 	if (!may_pass(be, r, &info))
 		return;
 	a = ask_new(be, r);
-	if (!be->ready) {
+	if (!raway_serves(be)) {
 		away(a);
 		return;
 	}

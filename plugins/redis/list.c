@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A page of a queue's jobs. */
+#include "redis/away.h"
 #include "redis/admin.h"
 #include "redis/mem.h"
 #include "redis/part.h"
@@ -123,7 +124,7 @@ rlist_list(void *arg, struct bh_list *r)
 		be_ok(be, &r->req);
 		return;
 	}
-	if (!be->ready) {
+	if (!raway_serves(be)) {
 		be_fail_away(be, &r->req);
 		return;
 	}

@@ -25,6 +25,9 @@ enum { EXPORT_ROWS = 300, DRAIN_MS = 25000 };
 /* Places in a line become times before this one: 50 days. */
 #define LINE_MS INT64_C(4294967296)
 
+static const char moving[] = "everything is moving from Redis to the store of"
+    " this machine";
+
 static void
 key_of(const struct redis_be *be, const char *name, char out[300])
 {
@@ -467,9 +470,7 @@ drain(struct rmove *m)
 static void
 begin(struct rmove *m)
 {
-	raway_leave(m->be);
-	snprintf(m->be->away, sizeof(m->be->away), "everything is moving from"
-	    " Redis to the store of this machine");
+	raway_leave(m->be, moving);
 	m->began = m->be->wall_ms;
 	m->local.down = true;
 	move_local(m, BH_LOCAL_BEGIN);
@@ -491,10 +492,10 @@ answer(struct rmove *m)
 void
 move_down_ended(struct rmove *m)
 {
-	snprintf(m->be->away, sizeof(m->be->away), "everything has moved to"
-	    " the store of this machine: set backend.type = \"embedded\" in"
-	    " the configuration and restart");
-	move_tell(m, BH_LOG_INFO, "%s", m->be->away);
+	raway_leave(m->be, "everything has moved to the store of this machine:"
+	    " set backend.type = \"embedded\" in the configuration and"
+	    " restart");
+	move_tell(m, BH_LOG_INFO, "%s", raway_why(m->be));
 	answer(m);
 }
 
@@ -545,11 +546,8 @@ move_down_begun(struct rmove *m)
 {
 	/* The daemon has died on the way: nothing is served again. */
 	if (m->stage < STAGE_BEGIN) {
-		raway_leave(m->be);
-		snprintf(m->be->away, sizeof(m->be->away), "everything is"
-		    " moving from Redis to the store of this machine");
-		move_tell(m, BH_LOG_INFO, "%s: going on with it",
-		    m->be->away);
+		raway_leave(m->be, moving);
+		move_tell(m, BH_LOG_INFO, "%s: going on with it", moving);
 		m->began = m->be->wall_ms;
 	}
 	m->stage = STAGE_IDS;

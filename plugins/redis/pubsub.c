@@ -15,6 +15,7 @@
 #include <bsd/sys/queue.h>
 #include <hiredis/hiredis.h>
 
+#include "redis/away.h"
 #include "redis/mem.h"
 #include "redis/part.h"
 #include "redis/value.h"
@@ -458,6 +459,10 @@ rpubsub_publish(void *arg, struct bh_publish *r)
 		be_fail(be, &r->req, BH_E_BADARG, "topics that begin with '%s'"
 		    " (backend.prefix) are Bellhop's own",
 		    be->config.prefix);
+		return;
+	}
+	if (raway_left(be)) {
+		be_fail_away(be, &r->req);
 		return;
 	}
 	s = mem_new(sizeof(*s));

@@ -4,6 +4,7 @@
  * if nobody was faster; requests are dealt with one after another, in the order
  * in which they came.
  */
+#include "redis/away.h"
 #include "redis/mem.h"
 #include "redis/sched.h"
 #include "redis/words.h"
@@ -329,7 +330,7 @@ ask(struct redis_be *be, struct bh_req *req, uint32_t kind)
 
 	req->priv.next = NULL;
 	req->priv.kind = kind;
-	if (!be->ready) {
+	if (!raway_serves(be)) {
 		be_fail_away(be, req);
 		return;
 	}

@@ -4,6 +4,7 @@
  * the tries that this instance has ended, since its start; all else is the
  * queue's.
  */
+#include "redis/away.h"
 #include "redis/admin.h"
 #include "redis/jobs.h"
 #include "redis/mem.h"
@@ -244,7 +245,7 @@ rlist_stats(void *arg, struct bh_stats *r)
 	r->queues = NULL;
 	r->groups = NULL;
 	r->nqueues = r->ngroups = 0;
-	if (!be->ready) {
+	if (!raway_serves(be)) {
 		be_fail_away(be, &r->req);
 		return;
 	}

@@ -106,6 +106,10 @@ rthrottle_take(void *arg, struct bh_throttle *r)
 		be->host->spare_throttle(r);
 		return;
 	}
+	if (raway_left(be)) {
+		be_fail_away(be, &r->req);
+		return;
+	}
 	key = rthrottle_key(be, r->key, &lens[0]);
 	words[0] = key;
 	numbers[1][0] = '\0';

@@ -19,6 +19,7 @@ struct keys {
 	size_t nglobs;
 	bool none;			/* --no-keys */
 	int64_t chosen, others;		/* counted */
+	int64_t streams;		/* matched, but they stay */
 	char *prefix;			/* of the backend's own; NULL: none */
 	char **cached;			/* prefixes of what is not kept */
 	size_t ncached;
@@ -52,15 +53,16 @@ count_key(struct keys *k, struct bh_bytes key)
 	k->others++;
 }
 
+/* type NULL: of all types. */
 static int
-count_keys(struct ctl *ctl, struct keys *k)
+scan_keys(struct ctl *ctl, struct keys *k, const char *type)
 {
 	char *cursor = xstrdup("0");
 	int rc = 0;
 
 	do {
 		const struct resp_value *v = ctl_ask(ctl, "SCAN", cursor,
-		    "COUNT", "1000", NULL);
+		    "COUNT", "1000", type ? "TYPE" : NULL, type, NULL);
 
 		if (!v || v->n != 2) {
 			rc = -1;
@@ -73,6 +75,22 @@ count_keys(struct ctl *ctl, struct keys *k)
 	} while (strcmp(cursor, "0") != 0);
 	free(cursor);
 	return rc;
+}
+
+static int
+count_keys(struct ctl *ctl, struct keys *k)
+{
+	struct keys s = *k;
+
+	if (scan_keys(ctl, k, NULL) < 0)
+		return -1;
+	if (k->nglobs == 0)
+		return 0;
+	if (scan_keys(ctl, &s, "stream") < 0)
+		return -1;
+	k->streams = s.chosen;
+	k->chosen -= s.chosen;
+	return 0;
 }
 
 static struct table *
@@ -157,6 +175,8 @@ show_counts(struct ctl *ctl, struct table **t, const struct keys *k,
 		json_int(&j, down ? k->chosen : k->others);
 		json_key(&j, "other_keys");
 		json_int(&j, down ? k->others : 0);
+		json_key(&j, "streams");
+		json_int(&j, k->streams);
 		json_object_end(&j);
 		fprintf(ctl->out, "%s\n", buf_str(&out));
 		buf_done(&out);
@@ -171,6 +191,9 @@ show_counts(struct ctl *ctl, struct table **t, const struct keys *k,
 		fprintf(ctl->out, "; %jd keys would stay in Redis (--keys"
 		    " GLOB takes those along that it matches)",
 		    (intmax_t)k->others);
+	if (k->streams > 0)
+		fprintf(ctl->out, "; %jd streams cannot move and stay in"
+		    " Redis", (intmax_t)k->streams);
 	fprintf(ctl->out, ".\n");
 }
 
@@ -257,10 +280,9 @@ to_redis(struct ctl *ctl, struct keys *k, bool dry)
 {
 	if (dry)
 		return dry_run(ctl, k, false);
-	return ctl_fail(ctl, "a start moves everything to Redis: add \"redis\""
-	    " to plugins, set backend = { type = \"redis\"; url = \"…\"; } in"
-	    " the configuration and run 'systemctl restart bellhop'; --dry-run"
-	    " counts what would move");
+	return ctl_fail(ctl, "a start moves everything to Redis: set backend ="
+	    " { type = \"redis\"; url = \"…\"; } in the configuration and run"
+	    " 'systemctl restart bellhop'; --dry-run counts what would move");
 }
 
 static int

@@ -216,8 +216,16 @@ def test_up_and_down_everything_is_as_it_was(daemon, redis):
     assert "--keys" in daemon.ctl("migrate", "--to", "embedded").err
     out = daemon.ctl_ok("migrate", "--to", "embedded", "--keys", "*")
     assert "%d jobs" % len(before["jobs"]) in out
-    with pytest.raises(RespError, match="BACKEND.*embedded"):
-        c.call("JOB.ADD", "plain", "late")
+    for late in (["JOB.ADD", "plain", "late"], ["JOB.GET", 1],
+                 ["QUEUE.PAUSE", "plain"], ["QUEUE.LIST"],
+                 ["SCHEDULE.SET", "late", "plain", "x", "EVERY", HOUR],
+                 ["SCHEDULE.LIST"], ["SET", "late", "1"], ["GET", "text"],
+                 ["PUBLISH", "late", "1"], ["LIMIT.TAKE", "l", 1, 1, 5, 1000, 1]):
+        with pytest.raises(RespError, match="BACKEND everything.*embedded"):
+            c.call(*late)
+    status = daemon.ctl_json("status")
+    assert not status["ready"] and not status["accepting"]
+    assert "set backend.type" in status["summary"]
     assert redis.client().call("KEYS", "*") in ([], None)
     daemon.stop()
     to_embedded(daemon)
@@ -319,17 +327,18 @@ def test_dry_run_counts(daemon, redis):
     keys = len(keys_now(c)) - 1
     counts = daemon.ctl_json("migrate", "--to", "redis", "--dry-run")
     assert counts == {"jobs": jobs, "schedules": 2, "keys": keys,
-                      "other_keys": 0}
+                      "other_keys": 0, "streams": 0}
     assert "already" in daemon.ctl("migrate", "--to", "embedded").err
     assert "backend" in daemon.ctl("migrate", "--to", "redis").err
     daemon.stop()
     to_redis(daemon, redis)
     daemon.start()
     moved_all(daemon)
+    daemon.client().call("XADD", "many:stream", "*", "a", "1")
     counts = daemon.ctl_json("migrate", "--to", "embedded", "--dry-run",
                              "--keys", "many:*")
     assert counts == {"jobs": jobs, "schedules": 2, "keys": 2000,
-                      "other_keys": keys - 2000}
+                      "other_keys": keys - 2000, "streams": 1}
     # Those that stay are served by Redis alone.
     daemon.ctl_ok("migrate", "--to", "embedded", "--keys", "many:*")
     assert redis.client().call("GET", "short") == "lived"
