@@ -171,7 +171,7 @@ redis_ready(void *arg, char err[BH_ERROR_TEXT])
 		return 1;
 	if (be->looked || !rserver_tried(be) || raway_looked_once(be))
 		return 0;
-	snprintf(err, BH_ERROR_TEXT, "%.200s; the first start needs it",
+	snprintf(err, BH_ERROR_TEXT, "%.200s (the first start needs it)",
 	    be->away);
 	return -1;
 }

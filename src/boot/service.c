@@ -47,15 +47,15 @@ counted(struct bh_req *req)
 	struct bh_health h;
 
 	d->counting = false;
-	if (req->status == BH_OK && !d->stopping) {
-		d->env.ops->health(d->env.be, &h);
-		if (h.accepting)
-			tell_counts(d, &d->counts);
-		else
-			sdnotify_status("%s%s", h.outbox_open ?
-			    "New jobs are kept here: " :
-			    "New work is refused: ", h.text);
-	}
+	if (d->stopping)
+		return;
+	d->env.ops->health(d->env.be, &h);
+	if (!h.accepting)
+		sdnotify_status("%s%s", h.outbox_open ?
+		    "New jobs are kept here: " : "New work is refused: ",
+		    h.text);
+	else if (req->status == BH_OK)
+		tell_counts(d, &d->counts);
 }
 
 static void

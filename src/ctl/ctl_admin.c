@@ -148,10 +148,10 @@ advise(const struct survey *s, const struct resp_value *status,
 
 	if (!value_int(status, "accepting", 1) &&
 	    value_int(status, "outbox_open", 0)) {
-		render_text(out, value_bytes(status, "text"), 0);
-		buf_addf(out, ". New jobs are kept on this machine until then:"
-		    " %jd jobs and results so far.",
+		buf_addf(out, "New jobs are kept on this machine (jobs and"
+		    " results so far: %jd): ",
 		    (intmax_t)value_int(status, "outbox", 0));
+		render_text(out, value_bytes(status, "text"), 0);
 	} else if (!value_int(status, "accepting", 1)) {
 		buf_adds(out, "New work is refused: ");
 		render_text(out, value_bytes(status, "text"), 0);

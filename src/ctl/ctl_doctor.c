@@ -234,7 +234,13 @@ check_daemon(struct doctor *d)
 		    "says why");
 	} else {
 		render_text(&text, value_bytes(v, "text"), 0);
-		if (!value_int(v, "accepting", 1))
+		if (!value_int(v, "accepting", 1) &&
+		    value_int(v, "outbox_open", 0))
+			say(d, WARN, "the daemon keeps new jobs on this"
+			    " machine (%jd so far): %s",
+			    (intmax_t)value_int(v, "outbox", 0),
+			    buf_str(&text));
+		else if (!value_int(v, "accepting", 1))
 			say(d, FAIL, "the daemon refuses new work: %s",
 			    buf_str(&text));
 		else

@@ -210,13 +210,16 @@ pool_take(struct pool *p, int64_t mono_ms)
 		CHECK(m->kind >= 0 && m->kind < MSG_KINDS && fns[m->kind]);
 		fns[m->kind](p, m);
 	}
+	pool_schedules_retry(p);
 	pool_flush(p);
 }
 
 int64_t
 pool_next(const struct pool *p)
 {
-	return p->feed_after ? p->feed_after : INT64_MAX;
+	int64_t next = pool_schedules_next(p);
+
+	return p->feed_after && p->feed_after < next ? p->feed_after : next;
 }
 
 size_t

@@ -97,6 +97,8 @@ struct load_job {
 	size_t waits;			/* checks under way */
 	size_t orders;			/* of schedules, under way */
 	bool settling;			/* it ends with them */
+	bool unsettled;			/* the backend was away for them */
+	int64_t settle_after;		/* mono: then they are tried again */
 	bool ok;
 	struct buf report;
 	/* Everybody who wants to hear of this one, and of the next. */
@@ -225,6 +227,9 @@ void pool_load_done(struct pool *p);
 /* Rows of the backend follow what scripts declare; false when there is none
  * yet. The end of it is the end of the load if that is settling. */
 bool pool_schedules_settle(struct pool *p);
+/* Tries again what the backend could not take. The mono ms of the next try. */
+void pool_schedules_retry(struct pool *p);
+int64_t pool_schedules_next(const struct pool *p);
 
 /* pool_ask.c */
 void pool_asked(struct pool *p, struct ask *a);

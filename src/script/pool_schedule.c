@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The schedules that scripts declare become rows of the backend, as the last
- * step of a load (and once the store is open, for those loaded before): what a script no longer declares is removed, and so are the
- * rows of a script that is gone; then each script's own are put. The rows of
- * a script that is broken stay as they are.
+ * step of a load (and once the store is open, for those loaded before): what a
+ * script no longer declares is removed, and so are the rows of a script that
+ * is gone; then each script's own are put. The rows of a script that is broken
+ * stay as they are. When the backend is away, all of it is done once it is
+ * back.
  */
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/xalloc.h"
 #include "script/pool_impl.h"
 #include "script/script_schedule.h"
+
+enum { RETRY_MS = 1000 };
 
 /* A request under way. */
 struct order {
@@ -64,12 +69,29 @@ order_ended(struct order *o)
 	pool_load_done(p);
 }
 
+/* Whether this has to be tried again; told once. */
+static bool
+put_off(struct order *o)
+{
+	struct load_job *l = &o->pool->load;
+
+	if (o->req.status != BH_E_BACKEND && o->req.status != BH_E_IO)
+		return false;
+	if (!l->unsettled)
+		log_warn("the schedules of scripts are set when the store"
+		    " takes them: %s", o->req.text);
+	l->unsettled = true;
+	l->settle_after = o->pool->mono_ms + RETRY_MS;
+	return true;
+}
+
 static void
 put_done(struct bh_req *req)
 {
 	struct order *o = (struct order *)req;
 
-	if (req->status != BH_OK && req->status != BH_E_CANCELED)
+	if (req->status != BH_OK && req->status != BH_E_CANCELED &&
+	    !put_off(o))
 		pool_load_tell(o->pool, EVENT_SCRIPT_BROKEN, "%s: %s",
 		    o->owner, req->text);
 	order_ended(o);
@@ -83,7 +105,7 @@ remove_done(struct bh_req *req)
 	if (req->status == BH_OK)
 		pool_load_tell(o->pool, EVENT_SCRIPT_LOADED,
 		    "%s: schedule %s is removed", o->owner, o->name);
-	else if (req->status != BH_E_CANCELED)
+	else if (req->status != BH_E_CANCELED && !put_off(o))
 		pool_load_tell(o->pool, EVENT_SCRIPT_BROKEN,
 		    "%s: schedule %s: %s", o->owner, o->name, req->text);
 	order_ended(o);
@@ -159,7 +181,7 @@ listed(struct bh_req *req)
 				remove_row(p, &o->list.schedules[i]);
 		TAILQ_FOREACH(s, &p->scripts, entry)
 			put_rows(p, s);
-	} else if (req->status != BH_E_CANCELED) {
+	} else if (req->status != BH_E_CANCELED && !put_off(o)) {
 		pool_load_tell(p, EVENT_SCRIPT_BROKEN,
 		    "the schedules of scripts: %s", req->text);
 	}
@@ -176,4 +198,31 @@ pool_schedules_settle(struct pool *p)
 	o = order_new(p, listed);
 	p->env->ops->schedule_list(p->env->be, &o->list);
 	return true;
+}
+
+static bool
+waits(const struct pool *p)
+{
+	struct bh_health h = {0};
+
+	if (!p->load.unsettled || p->load.orders > 0 || p->load.active ||
+	    p->draining)
+		return false;
+	p->env->ops->health(p->env->be, &h);
+	return h.accepting;
+}
+
+void
+pool_schedules_retry(struct pool *p)
+{
+	if (!waits(p) || p->mono_ms < p->load.settle_after)
+		return;
+	p->load.unsettled = false;
+	pool_schedules_settle(p);
+}
+
+int64_t
+pool_schedules_next(const struct pool *p)
+{
+	return waits(p) ? p->load.settle_after : INT64_MAX;
 }

@@ -96,7 +96,11 @@ def test_jobs_are_taken_while_it_is_away_and_run_once(daemon, redis):
         c.call("SET", "durable", "1")
     with pytest.raises(RespError, match="^BACKEND"):
         c.call("JOB.REMOVE", ids[3])
-    assert "Redis is away" in daemon.ctl_json("status")["summary"]
+    status = daemon.ctl_json("status")
+    assert status["summary"].startswith("New jobs are kept on this machine")
+    assert "Redis is away" in status["summary"]
+    assert (status["accepting"], status["outbox_open"]) == (0, 1)
+    assert status["outbox"] == 100
     redis.run()
     completed(c, ids)
     assert set(ran(redis, names).values()) == {"1"}
@@ -120,6 +124,36 @@ def test_the_outbox_outlives_the_daemon(daemon, redis):
     c = daemon.client()
     completed(c, ids)
     assert set(ran(redis, ["x%d" % i for i in range(10)]).values()) == {"1"}
+
+
+def declared(c):
+    return sorted(r["name"] for r in c.call("SCHEDULE.LIST"))
+
+
+def test_schedules_of_scripts_are_set_once_it_is_back(daemon, redis):
+    def declare(name):
+        daemon.write_script("slow.lua", script("slow", SLOW,
+            "schedule = {{ name = '%s', every = '9h' }}," % name))
+
+    daemon.stop()
+    declare("old")
+    daemon.start()
+    assert declared(daemon.client()) == ["old"]
+    daemon.stop()
+    redis.kill()
+    declare("new")
+    daemon.start()
+    c = daemon.client()
+    redis.run()
+    back(daemon)
+    wait_until(lambda: declared(c) == ["new"], "the schedule")
+    redis.kill()
+    away(daemon)
+    declare("newer")
+    daemon.ctl_ok("reload")
+    redis.run()
+    back(daemon)
+    wait_until(lambda: declared(c) == ["newer"], "the reloaded schedule")
 
 
 def test_order_stays_and_new_ones_come_behind(daemon, redis):

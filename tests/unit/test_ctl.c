@@ -457,6 +457,13 @@ status_says_what_to_do(void **state)
 		    "$4\r\ntext\r\n$4\r\nfull\r\n"},
 		{NULL, NULL},
 	};
+	static const struct line keeping[] = {
+		{"BELLHOP SCRIPTS", "*0\r\n"},
+		{"BELLHOP STATUS", "%4\r\n$9\r\naccepting\r\n:0\r\n"
+		    "$11\r\noutbox_open\r\n:1\r\n$6\r\noutbox\r\n:7\r\n"
+		    "$4\r\ntext\r\n$4\r\naway\r\n"},
+		{NULL, NULL},
+	};
 	static const struct line ill[] = {
 		{"BELLHOP HEALTH", "%2\r\n$5\r\nready\r\n#f\r\n"
 		    "$6\r\nchecks\r\n*3\r\n%1\r\n$2\r\nok\r\n#t\r\n"
@@ -476,6 +483,10 @@ status_says_what_to_do(void **state)
 	assert_int_equal(status, 0);
 	assert_ptr_equal(strstr(out_text, "New work is refused: full\n"),
 	    out_text);
+	ask(keeping, "status", &status);
+	assert_int_equal(status, 0);
+	assert_ptr_equal(strstr(out_text, "New jobs are kept on this machine"
+	    " (jobs and results so far: 7): away\n"), out_text);
 	ask(empty, "status", &status);
 	assert_int_equal(status, 0);
 	assert_ptr_equal(strstr(out_text, "No script is loaded: put one into "
