@@ -59,7 +59,8 @@ daemon_keys_limits(const struct conf *c)
 	static const char *const words[] = {"commit", "relaxed", "memory"};
 	struct keys_limits l = {.volatile_prefixes = c->keys_volatile,
 	    .cache_bytes = c->cache_memory, .durable_bytes = c->keys_memory,
-	    .eval_ms = c->eval_time, .eval_bytes = c->script_memory};
+	    .eval_ms = c->eval_time, .eval_bytes = c->script_memory,
+	    .answer_bytes = c->max_output};
 
 	while (strcmp(words[l.durability], c->keys_durability) != 0)
 		l.durability++;

@@ -10,6 +10,8 @@
 
 /* Tables inside of tables of a returned value. */
 enum { DEPTH_MAX = 128 };
+/* What a value in a table has in Lua. */
+enum { VALUE_BYTES = 16 };
 
 void
 eval_push_number(lua_State *L, lua_Number n)
@@ -281,6 +283,11 @@ put_top(lua_State *L, struct kcall *c, int depth)
 
 	if (depth == DEPTH_MAX || !lua_checkstack(L, 12))
 		luaL_error(L, "reached lua stack limit");
+	/* Tables and strings may be there many times over. */
+	if (put_is_too_big(c) ||
+	    c->re->n - c->begin > eval_of(L)->cap / VALUE_BYTES)
+		luaL_error(L, "the answer is too big (max_output,"
+		    " script_memory)");
 	switch (lua_type(L, -1)) {
 	case LUA_TSTRING:
 		s = lua_tolstring(L, -1, &len);

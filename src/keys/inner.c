@@ -212,7 +212,7 @@ ended(struct inner *in, struct kcall *outer)
 bool
 inner_step(struct inner *in, struct kcall *outer)
 {
-	if (in->call.step(&in->call))
+	if (!put_gives_up(&in->call) && in->call.step(&in->call))
 		return false;
 	return ended(in, outer);
 }

@@ -254,6 +254,8 @@ call_finish(struct kcall *c)
 	struct bh_req *req = &c->r->req;
 
 	call_drop(c);
+	if (put_is_too_big(c) && !put_failed(c))
+		put_too_big(c);
 	c->r->value = c->re->items;
 	req->priv.lsn = c->dirty ? UINT64_MAX : c->lsn;
 	if (ks->limits.durability == KEYS_MEMORY)
@@ -418,7 +420,7 @@ walk_on(struct keys *ks)
 {
 	struct kcall *c = ks->walk;
 
-	if (c && c->step && !c->step(c))
+	if (c && c->step && (put_gives_up(c) || !c->step(c)))
 		c->step = NULL;
 	if (c && !c->step && !disk_walk_ended(ks)) {
 		call_finish(c);

@@ -35,6 +35,7 @@ struct keys_limits {
 	enum keys_durability durability;
 	int64_t eval_ms;		/* a script's time; 0 no limit */
 	int64_t eval_bytes;		/* Lua's memory; 0 no limit */
+	int64_t answer_bytes;		/* of one answer; 0 no limit */
 };
 
 struct keys_stats {

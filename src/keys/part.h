@@ -189,6 +189,7 @@ struct kreply {
 	size_t n, cap;
 	struct kval **holds;
 	size_t nholds, holds_cap;
+	size_t bytes;			/* on the wire, at least */
 	struct chunk *chunks;
 	struct kreply *next;		/* spare ones */
 };
@@ -270,6 +271,12 @@ void put_bad_sub_arity(struct kcall *c, const char *sub);
 void put_bad_expire(struct kcall *c);
 /* An error has been put. */
 bool put_failed(const struct kcall *c);
+/* Nobody would get the answer: it has more bytes than a client may leave
+ * unread. put_too_big() says so in its place. */
+bool put_is_too_big(const struct kcall *c);
+void put_too_big(struct kcall *c);
+/* The same of one that only reads and goes on: it need not. */
+bool put_gives_up(struct kcall *c);
 
 /* --- dict.c --- */
 

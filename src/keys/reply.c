@@ -10,6 +10,8 @@
 #include "keys/part.h"
 
 enum { SPARE_MAX = 1024, KEEP_ITEMS = 64, CHUNK = 4096 };
+/* What a value without bytes of its own is on the wire, at least. */
+enum { ITEM_WIRE = 4 };
 
 struct chunk {
 	struct chunk *next;
@@ -26,7 +28,7 @@ reply_new(struct keys *ks)
 		return xcalloc(1, sizeof(*re));
 	ks->spare = re->next;
 	ks->nspare--;
-	re->n = re->nholds = 0;
+	re->n = re->nholds = re->bytes = 0;
 	return re;
 }
 
@@ -89,6 +91,7 @@ copy(struct kreply *re, const void *data, size_t len)
 	if (len)
 		memcpy(at, data, len);
 	c->used += len;
+	re->bytes += len;
 	return (struct bh_bytes){at, len};
 }
 
@@ -106,6 +109,7 @@ put(struct kcall *c, enum bh_value_type type)
 	}
 	v = &re->items[re->n++];
 	v->type = type;
+	re->bytes += ITEM_WIRE;
 	return v;
 }
 
@@ -172,6 +176,7 @@ put_val(struct kcall *c, struct kval *v)
 		    re->holds_cap * sizeof(struct kval *));
 	}
 	re->holds[re->nholds++] = kval_ref(v);
+	re->bytes += v->len;
 	put(c, BH_STRING)->s = val_bytes(v);
 }
 
@@ -236,6 +241,30 @@ put_failed(const struct kcall *c)
 {
 	return c->re->n > c->begin &&
 	    c->re->items[c->begin].type == BH_ERROR;
+}
+
+bool
+put_is_too_big(const struct kcall *c)
+{
+	int64_t max = c->ks->limits.answer_bytes;
+
+	return max > 0 && c->re->bytes > (uint64_t)max;
+}
+
+void
+put_too_big(struct kcall *c)
+{
+	put_error(c, "ERR the answer has more than %lld bytes (max_output)",
+	    (long long)c->ks->limits.answer_bytes);
+}
+
+bool
+put_gives_up(struct kcall *c)
+{
+	if (c->cmd->flags & KF_WRITE || !put_is_too_big(c))
+		return false;
+	put_too_big(c);
+	return true;
 }
 
 void

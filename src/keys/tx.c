@@ -14,6 +14,8 @@
 struct tx {
 	struct inner inner;
 	size_t next;			/* of c->r->queued */
+	struct keys *ks;
+	struct kreply *unseen;		/* answers past what may be shown */
 };
 
 /* Not even begun when a command of it would be refused. */
@@ -38,6 +40,18 @@ may_begin(struct kcall *c)
 	return true;
 }
 
+/* Where the next answer goes: what would be too big is not kept. */
+static struct kreply *
+next_answer(struct kcall *c, struct tx *t)
+{
+	if (!put_is_too_big(c))
+		return c->re;
+	if (t->unseen)
+		reply_free(t->ks, t->unseen);
+	t->unseen = reply_new(t->ks);
+	return t->unseen;
+}
+
 static bool
 next_command(struct kcall *c, struct tx *t)
 {
@@ -45,7 +59,8 @@ next_command(struct kcall *c, struct tx *t)
 	const struct kcmd *cmd = inner_find(q->argv[0]);
 
 	if (cmd)
-		return inner_run(&t->inner, c, cmd, q->argv, q->argc, c->re);
+		return inner_run(&t->inner, c, cmd, q->argv, q->argc,
+		    next_answer(c, t));
 	c->begin = c->re->n;
 	put_error(c, "ERR unknown command '%.*s'",
 	    (int)(q->argv[0].len > 128 ? 128 : q->argv[0].len),
@@ -78,6 +93,8 @@ exec_drop(void *state)
 	struct tx *t = state;
 
 	inner_done(&t->inner);
+	if (t->unseen)
+		reply_free(t->ks, t->unseen);
 	free(t);
 }
 
@@ -93,6 +110,7 @@ k_exec(struct kcall *c)
 	if (!may_begin(c))
 		return;
 	t = xcalloc(1, sizeof(*t));
+	t->ks = c->ks;
 	inner_init(&t->inner);
 	put_array(c, c->r->nqueued);
 	c->state = t;

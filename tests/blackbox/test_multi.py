@@ -292,3 +292,30 @@ def test_who_hangs_up_while_waiting_hears_nothing(bh):
                 with pytest.raises(Closed):
                     client.read()
         assert other.call("RPUSH", "none", "x") == 1
+
+
+def test_an_answer_that_nobody_could_get_is_an_error(make):
+    """Shared strings and tables make small things big: what has more than
+    max_output is not made, and what was to be written is."""
+    d = make({"max_output": "1MiB", "eval_time": "5s"})
+    big = "has more than 1048576 bytes (max_output)"
+    with d.client() as c:
+        c.call("SET", "k", "x" * 100000)
+        c.call("HSET", "h", "f", "x" * 100000)
+        c.call("SADD", "s", "x" * 1000)
+        assert big in c.error("MGET", *["k"] * 30).line
+        assert big in c.error("HMGET", "h", *["f"] * 9000).line
+        assert big in c.error("SRANDMEMBER", "s", -1000000000).line
+        c.call("MULTI")
+        for _ in range(30):
+            c.call("GETRANGE", "k", 0, -1)
+            c.call("INCR", "n")
+        assert big in c.error("EXEC").line
+        assert c.call("GET", "n") == "30"
+        for text in ["local t = {} for i = 1, 120 do t = {t, t} end return t",
+                     "local s, t = redis.call('GET', 'k'), {}"
+                     " for i = 1, 100 do t[i] = s end return t"]:
+            assert "the answer is too big" in c.error("EVAL", text, 0).line
+        assert big in c.error("EVAL", "return redis.pcall('SRANDMEMBER', 's',"
+                              " '-1000000000')", 0).line
+        assert len(c.call("GET", "k")) == 100000
