@@ -417,6 +417,7 @@ def test_many_scripts_in_little_memory(make):
                 "%dtext 7" % i
 
 
+@pytest.mark.embedded("limits of scripts are the server's")
 def test_what_came_before_a_script_is_stored_when_it_is_answered(make):
     """Commands of the same turn, whose rows a walk that begins then holds
     back: no answer before they are written."""
@@ -433,6 +434,7 @@ def test_what_came_before_a_script_is_stored_when_it_is_answered(make):
         assert c.call("HGET", "hash", "f") == "1"
 
 
+@pytest.mark.embedded("limits of scripts are the server's")
 @pytest.mark.parametrize("text", [
     "return tostring(rawget(table, 'move'))",
     "return string.rep('', 1e15)",
@@ -449,6 +451,7 @@ def test_what_would_never_end_or_take_all_memory_does_not_begin(c, text):
             c.error("EVAL", text, 0).line
 
 
+@pytest.mark.embedded("limits of scripts are the server's")
 def test_settings_of_cjson_within_bounds(c):
     assert c.call("EVAL", "cjson.decode_max_depth(10)"
                   " local ok = pcall(cjson.decode, string.rep('[', 11) .."
@@ -459,6 +462,7 @@ def test_settings_of_cjson_within_bounds(c):
                   " return j.encode({[50] = 1})", 0) == '{"50":1}'
 
 
+@pytest.mark.embedded("limits of scripts are the server's")
 def test_a_long_sort_is_right(c):
     assert c.call("EVAL", "local t = {} for i = 1, 5000 do"
                   " t[i] = i * 7919 % 5003 end table.sort(t)"

@@ -294,6 +294,7 @@ def test_who_hangs_up_while_waiting_hears_nothing(bh):
         assert other.call("RPUSH", "none", "x") == 1
 
 
+@pytest.mark.embedded("the answers' bounds are the server's")
 def test_an_answer_that_nobody_could_get_is_an_error(make):
     """Shared strings and tables make small things big: what has more than
     max_output is not made, and what was to be written is."""
