@@ -175,8 +175,10 @@ move_table(struct pair *p, enum bh_table t)
 
 		r.op = BH_LOCAL_READ;
 		must(p->from, &r);
-		if (r.nrows == 0)
+		if (r.nrows == 0) {
+			ferry_rows_free(&r);
 			return true;
+		}
 		for (size_t i = 0; i < r.nrows; i++)
 			if (r.rows[i].at > r.after)
 				r.after = r.rows[i].at;
