@@ -256,8 +256,8 @@ static void
 help(struct kcall *c)
 {
 	static const char *const lines[] = {
-		"XINFO <subcommand> [<arg> [value] [opt] ...]."
-		    " Subcommands are:",
+		("XINFO <subcommand> [<arg> [value] [opt] ...]."
+		    " Subcommands are:"),
 		"CONSUMERS <key> <groupname>",
 		"GROUPS <key>",
 		"STREAM <key> [FULL [COUNT <count>]]",
