@@ -12,6 +12,7 @@
 
 #include "redis/away.h"
 #include "redis/conn.h"
+#include "redis/error.h"
 #include "redis/lua.h"
 #include "redis/mem.h"
 #include "redis/part.h"
@@ -180,6 +181,15 @@ on_reply(void *arg, redisReply *reply)
 	}
 	if (reply->type == REDIS_REPLY_ERROR)
 		rserver_heed(a->be, reply->str);
+	/* Clients would go to an address that they know nothing of. */
+	if (reply->type == REDIS_REPLY_ERROR && (rerror_is(reply->str,
+	    "MOVED") || rerror_is(reply->str, "ASK"))) {
+		struct redis_be *be = a->be;
+		struct bh_key_command *r = ask_end(a);
+
+		be_done_error(be, &r->req, reply);
+		return;
+	}
 	answer(a, rvalue_new(reply, &a->filter));
 }
 

@@ -337,6 +337,32 @@ def test_full_memory_says_what_to_do(server, on):
     assert str(r).startswith("OOM")
 
 
+def test_a_cluster_of_one_works_and_of_two_is_told(server, on):
+    # Its second port would else be 10,000 further.
+    buses = free_port(), free_port()
+    s, other = (server(*KEEPS, "--cluster-enabled", "yes", "--cluster-port",
+                       str(bus)) for bus in buses)
+    s.call("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+    wait_until(lambda: "cluster_state:ok" in s.call("CLUSTER", "INFO"),
+               "the cluster")
+    d = on(s.url)
+    works(d)
+    with d.client() as c:
+        assert c.call("MSET", "{a}1", "x", "{a}2", "y") == "OK"
+        c.send("MSET", "a", "x", "b", "y")
+        assert str(c.read()).startswith("CROSSSLOT")
+        i = c.add("work", "payload")
+        assert [j["id"] for j in c.fetch("work")] == [i]
+        s.call("CLUSTER", "MEET", "127.0.0.1", other.port, buses[1])
+        node = other.call("CLUSTER", "MYID")
+        wait_until(lambda: node in s.call("CLUSTER", "NODES"), "two nodes")
+        s.call("CLUSTER", "SETSLOT", s.call("CLUSTER", "KEYSLOT", "moved"),
+               "NODE", node)
+        c.send("SET", "moved", "v")
+        assert "a node of a cluster and the keys are on another" in \
+            c.read().line
+
+
 # --- away and back
 
 
