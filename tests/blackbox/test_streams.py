@@ -202,6 +202,7 @@ def real():
     server.stop()
 
 
+@pytest.mark.embedded("nobody sees when it waits at the server")
 @pytest.mark.parametrize("proto", [2, 3])
 @pytest.mark.parametrize("at", range(len(BLOCKED)))
 def test_a_wait_ends_as_in_redis(bh, real, proto, at):
