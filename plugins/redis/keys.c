@@ -8,6 +8,7 @@
  * its commands go until EXEC or UNWATCH; so has each command that waits.
  */
 #include <hiredis/hiredis.h>
+#include <string.h>
 #include <strings.h>
 
 #include "redis/away.h"
@@ -559,17 +560,49 @@ names_own(const struct redis_be *be, const struct bh_bytes *argv,
 	return false;
 }
 
+/* Whether a script names a command that would take the jobs along: a guard
+ * against accidents, as a script reaches the server as it is. */
+static bool
+script_flushes(const struct bh_bytes *argv, size_t argc)
+{
+	static const char *const words[] = {"flushall", "flushdb"};
+	size_t at = is(argv[0], "SCRIPT") ? 2 : 1;
+	const char *text;
+
+	if (argc <= at || !(is(argv[0], "EVAL") || is(argv[0], "EVAL_RO") ||
+	    (is(argv[0], "SCRIPT") && is(argv[1], "LOAD"))))
+		return false;
+	text = argv[at].data;
+	for (size_t w = 0; w < sizeof(words) / sizeof(words[0]); w++)
+		for (size_t i = 0, n = strlen(words[w]);
+		    i + n <= argv[at].len; i++)
+			if (strncasecmp(text + i, words[w], n) == 0)
+				return true;
+	return false;
+}
+
 static bool
 may_pass(struct redis_be *be, struct bh_key_command *r,
     const struct bh_key_info *info)
 {
 	struct bh_key_info one;
 	bool own = names_own(be, r->argv, r->argc, info);
+	bool flushes = script_flushes(r->argv, r->argc);
 
+	for (size_t i = 0; i < r->nqueued; i++)
+		if (script_flushes(r->queued[i].argv, r->queued[i].argc))
+			flushes = true;
 	for (size_t i = 0; i < r->nqueued; i++)
 		if (be->host->key_info(r->queued[i].argv[0], &one) &&
 		    names_own(be, r->queued[i].argv, r->queued[i].argc, &one))
 			own = true;
+	if (flushes) {
+		be_fail(be, &r->req, r->nqueued ? BH_E_EXECABORT :
+		    BH_E_NOPERM, "a script that calls FLUSHALL or FLUSHDB"
+		    " would take the jobs along: send it as a command, which"
+		    " leaves them");
+		return false;
+	}
 	if (!own)
 		return true;
 	be_fail(be, &r->req, r->nqueued ? BH_E_EXECABORT : BH_E_BADARG,

@@ -516,6 +516,13 @@ def test_our_own_keys_are_neither_seen_nor_touched(server, on):
         assert own
         c.send("GET", own[0])
         assert "Bellhop's own keys" in str(c.read())
+        flush = "return redis.call('FlushAll')"
+        assert c.error("EVAL", flush, 0).word == "NOPERM"
+        assert c.error("SCRIPT", "LOAD", flush).word == "NOPERM"
+        c.call("MULTI")
+        c.call("EVAL", flush, 0)
+        assert c.error("EXEC").word == "EXECABORT"
+        assert c.call("EVAL", "return redis.call('DBSIZE') > 0", 0) == 1
         assert c.call("FLUSHALL") == "OK"
         assert c.call("DBSIZE") == 0
         assert [k for k in s.call("KEYS", "*") if k.startswith("bh:")]
