@@ -128,10 +128,11 @@ add_all(struct kcall *c, const struct zadd *flags)
 	call_slices(c, n <= ZSLICE_WRITE, add_step);
 }
 
-void
-k_zadd(struct kcall *c)
+/* Redis takes options in ZINCRBY's place of the increment too. */
+static void
+parse_and_add(struct kcall *c, bool incr)
 {
-	struct zadd a = {.first = 2};
+	struct zadd a = {.first = 2, .incr = incr};
 
 	for (; a.first < c->argc; a.first++) {
 		struct bh_bytes w = c->argv[a.first];
@@ -156,11 +157,15 @@ k_zadd(struct kcall *c)
 }
 
 void
+k_zadd(struct kcall *c)
+{
+	parse_and_add(c, false);
+}
+
+void
 k_zincrby(struct kcall *c)
 {
-	static const struct zadd by = {.first = 2, .incr = true};
-
-	add_all(c, &by);
+	parse_and_add(c, true);
 }
 
 /* --- removing --- */
