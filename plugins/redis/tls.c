@@ -82,7 +82,7 @@ rtls_new(struct rtls_context *c, int fd, const char *host)
 	    inet_pton(AF_INET6, host, ip) == 1) {
 		X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(t->ssl), host);
 	} else {
-		SSL_set_tlsext_host_name(t->ssl, host);
+		SSL_set_tlsext_host_name(t->ssl, t->host);
 		SSL_set1_host(t->ssl, host);
 		SSL_set_hostflags(t->ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
 	}
